@@ -1,0 +1,1 @@
+"""What every script shares: command line, log, hashing, schema validation."""

@@ -1,0 +1,33 @@
+"""Progress for people on stderr: plain lines in a pipe, colour on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+_START = time.monotonic()
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:  # noqa: FBT001 - one switch, named at its only call
+    """Keep progress lines to warnings."""
+    global _quiet  # noqa: PLW0603 - one process, one terminal
+    _quiet = quiet
+
+
+def colour_wanted() -> bool:
+    """Whether stderr is a terminal and NO_COLOR (https://no-color.org) is unset."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def say(message: str) -> None:
+    """One progress line, with the seconds since the script started."""
+    if not _quiet:
+        print(f"{time.monotonic() - _START:7.2f}s  {message}", file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """One warning line; kept in quiet mode."""
+    text = f"warning: {message}"
+    print(f"\033[33m{text}\033[0m" if colour_wanted() else text, file=sys.stderr, flush=True)

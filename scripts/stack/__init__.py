@@ -1,0 +1,1 @@
+"""The system under proof: its stack file, its runtimes, its health, its workload."""

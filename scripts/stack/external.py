@@ -1,0 +1,119 @@
+"""A stack that already runs: its services are checked and proven, never started (P8)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.cli import ConfigurationError, ScriptError
+from stack.health import probe
+from stack.model import Service, Stack, Store
+from stack.placeholders import fill
+from stack.records import live_records
+from stack.runtime import EXTERNAL, Started
+from stack.secret_values import SECRETS_FILE, read_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class ExternalRuntime:
+    """Talks to services that somebody else started."""
+
+    name = EXTERNAL
+
+    def __init__(self, stack: Stack, secrets: Mapping[str, str], state: Path | None) -> None:
+        """Use `create`, which finds the secrets and the state folder."""
+        self.stack, self.secrets, self._state = stack, secrets, state
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services with an overridden URL; the others may be anywhere."""
+        return tuple(item for item in self.stack.services if item.overridden)
+
+    def prepare(self) -> None:
+        """Nothing to build."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Nothing was built here."""
+        return {"kind": EXTERNAL, "summary": "the stack already runs"}
+
+    def verify_lock(self) -> dict[str, int] | None:
+        """What a running stack was installed from can't be seen."""
+        return None
+
+    def import_modules(self) -> int:
+        """Nothing is imported where nothing is started."""
+        return 0
+
+    def start(self) -> Sequence[Started]:
+        """Check that each service answers.
+
+        Raises:
+            ScriptError: a required service does not answer 200.
+        """
+        return tuple(self._look(service) for service in self.services)
+
+    def _look(self, service: Service) -> Started:
+        begun = time.monotonic()
+        seen = probe(service.url + service.health)
+        if not seen.healthy and service.required:
+            got = f"status {seen.status}" if seen.status else seen.error
+            raise ScriptError(
+                f"{service.name} does not answer at {service.url}{service.health}: "
+                f"expected status 200, got {got}: start it, or unset {service.url_env}"
+            )
+        seconds = time.monotonic() - begun if seen.healthy else None
+        return Started(service.name, None, seen.healthy, seconds)
+
+    def restart(self, name: str) -> Started:
+        """Refused: whoever started the stack restarts it."""
+        raise ScriptError(f"can't restart {name}: the stack was not started by this command")
+
+    def kill(self, name: str) -> None:
+        """Refused: whoever started the stack ends it."""
+        raise ScriptError(f"can't end {name}: the stack was not started by this command")
+
+    def stop(self) -> Sequence[str]:
+        """Leave the stack as it is."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing of ours to remove."""
+
+    def log_text(self, _name: str, _lines: int) -> str | None:
+        """Logs belong to whoever started the stack."""
+        return None
+
+    def store(self, name: str) -> Store | None:
+        """Where a store is, if the state folder is known."""
+        entry = next(iter(self.stack.stores.get(name, {}).values()), None)
+        if entry is None or (self._state is None and "{state}" in entry.location):
+            return None
+        values = {"state": self._state, "here": self.stack.here}
+        return Store(name, entry.kind, fill(entry.location, values))
+
+
+def create(stack: Stack, environ: Mapping[str, str], state: Path | None) -> ExternalRuntime:
+    """Find the state folder and the secrets of a running stack.
+
+    The state folder is `--state`, or that of a stack that `run_stack.py` runs now;
+    a secret comes from the environment, or from that folder.
+
+    Raises:
+        ConfigurationError: `state` is not a folder, or a secret is nowhere.
+    """
+    if state is not None and not state.is_dir():
+        raise ConfigurationError(f"--state: expected a folder, got {state}")
+    running = live_records(stack.file)
+    folder = state or (Path(running[-1].state) if running else None)
+    kept = read_secrets(folder) if folder else {}
+    secrets = {name: environ.get(name) or kept.get(name, "") for name in stack.secrets}
+    missing = [name for name, value in secrets.items() if not value]
+    if missing:
+        raise ConfigurationError(
+            f"the secret {missing[0]} of the running stack is not known: export {missing[0]}, "
+            f"or give its state folder (with {SECRETS_FILE}) as --state"
+        )
+    return ExternalRuntime(stack, secrets, folder)

@@ -1,0 +1,53 @@
+"""Health polls: a fresh connection each time, with one time limit for the whole answer.
+
+A kept-alive connection answered 200 after the listener was closed (field-notes.md,
+"Starting, stopping…"), so none is ever reused here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+POLL_SECONDS = 0.03
+PROBE_SECONDS = 2.0
+OK_STATUS = 200
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one poll saw; `status` is None where there was no HTTP answer at all."""
+
+    status: int | None
+    seconds: float
+    error: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the answer was exactly 200."""
+        return self.status == OK_STATUS
+
+
+def probe(url: str, timeout_seconds: float = PROBE_SECONDS) -> Probe:
+    """GET `url` once over a new connection.
+
+    Args:
+        url: http or https, host and path.
+        timeout_seconds: limit for connecting and for each read.
+    """
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    started = time.monotonic()
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
+    try:
+        connection.request("GET", parts.path or "/", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        answer.read(65536)
+        return Probe(answer.status, time.monotonic() - started)
+    except (OSError, http.client.HTTPException) as problem:
+        text = str(problem) or type(problem).__name__
+        return Probe(None, time.monotonic() - started, text)
+    finally:
+        connection.close()

@@ -1,0 +1,120 @@
+"""What every runtime offers; a new runtime is one module beside this one.
+
+A module `stack/<runtime>.py` has `create(stack, environ) -> Runtime`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from common.cli import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from stack.model import Service, Stack, Store
+
+EXTERNAL = "external"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that answered its health check; seconds count from the start of all."""
+
+    name: str
+    pid: int | None
+    healthy: bool
+    ready_seconds: float | None
+
+
+class Runtime(Protocol):
+    """The life cycle of a system under proof."""
+
+    name: str
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services that this runtime answers for."""
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """The secrets of the stack file: name to value. Never for evidence."""
+
+    def prepare(self) -> None:
+        """Build what the services run in, and run the stack's prepare commands."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What was built, for container_metadata.json; `summary` is one line for people (H2)."""
+
+    def verify_lock(self) -> dict[str, int] | None:
+        """Hold what is installed against its lock: counts of packages and files (H1).
+
+        None where there is no lock to hold it against.
+
+        Raises:
+            ScriptError: something differs.
+        """
+
+    def import_modules(self) -> int:
+        """Import the modules that the stack file names; how many there were (H1)."""
+
+    def start(self) -> Sequence[Started]:
+        """Start everything and wait until it is ready, or raise and leave nothing."""
+
+    def restart(self, name: str) -> Started:
+        """Start one service again after it ended."""
+
+    def kill(self, name: str) -> None:
+        """End one service at once (SIGKILL)."""
+
+    def stop(self) -> Sequence[str]:
+        """Stop everything; returns a line for each thing that did not end by itself."""
+
+    def close(self) -> None:
+        """Remove what the runtime keeps beside the evidence: state, logs, records."""
+
+    def log_text(self, name: str, lines: int) -> str | None:
+        """The last lines of a service's log; None where the runtime can't see it."""
+
+    def store(self, name: str) -> Store | None:
+        """Where a store is, placeholders filled; None where that is not known."""
+
+
+def open_runtime(
+    stack: Stack,
+    name: str | None = None,
+    *,
+    state: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Runtime:
+    """The runtime to prove a stack with.
+
+    A stack whose workload service is overridden by its URL variable already runs:
+    nothing is started (P8).
+
+    Args:
+        stack: the loaded stack file.
+        name: a runtime of the stack file; default its first.
+        state: where the state of a stack that already runs is kept.
+        environ: where secrets of a stack that already runs are looked up.
+
+    Raises:
+        ConfigurationError: the stack file has no such runtime.
+    """
+    if stack.service(stack.workload.service).overridden:
+        from stack import external
+
+        return external.create(stack, environ, state)
+    chosen = name or stack.runtimes[0]
+    if chosen not in stack.runtimes:
+        known = ", ".join(stack.runtimes)
+        raise ConfigurationError(
+            f"{stack.file}: expected a runtime of the stack file ({known}), got {chosen!r}"
+        )
+    module = importlib.import_module(f"stack.{chosen}")
+    runtime: Runtime = module.create(stack, environ)
+    return runtime
