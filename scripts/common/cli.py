@@ -47,6 +47,7 @@ class ScriptError(Exception):
     code: int = Exit.INCONCLUSIVE
 
     def __init__(self, message: str, code: int | None = None) -> None:
+        """See the class."""
         super().__init__(message)
         if code is not None:
             self.code = int(code)

@@ -33,7 +33,7 @@ def validator(name: str) -> Draft202012Validator:
     path = SCHEMA_FOLDER / f"{name}.schema.json"
     if not path.is_file():
         raise ConfigurationError(f"no schema {path}: the checkout is not complete")
-    registry: Registry[Any] = Registry(
+    registry: Registry[Any] = Registry(  # type: ignore[call-arg]  # an attrs alias mypy can't see
         retrieve=lambda uri: Resource.from_contents(json.loads((SCHEMA_FOLDER / uri).read_text()))
     )
     return Draft202012Validator(
@@ -74,37 +74,49 @@ def check_value(value: object, name: str, what: str) -> None:
 
 
 def explain(problem: ValidationError) -> str:
-    """ "expected X, got Y" for one schema error."""
-    got = _short(problem.instance)
-    rule, wanted = problem.validator, problem.validator_value
+    """One schema error as "expected X, got Y"."""
+    rule, wanted, got = str(problem.validator), _wanted(problem), _short(problem.instance)
     if rule == "additionalProperties":
-        known = sorted(problem.schema.get("properties", {}))
-        unknown = sorted(set(problem.instance) - set(known))
-        return f"unknown key {unknown[0]!r}: expected one of {', '.join(known) or 'none'}"
+        known = ", ".join(sorted(_properties(problem))) or "none"
+        return f"unknown key {_unknown_keys(problem)[0]!r}: expected one of {known}"
     if rule == "required":
-        missing = sorted(set(wanted) - set(problem.instance))
-        return f"expected the key {missing[0]!r}, got {_short(sorted(problem.instance))}"
+        keys = _keys(problem)
+        return f"expected the key {min(set(wanted) - keys)!r}, got {_short(sorted(keys))}"
     if rule == "type":
-        return f"expected {_type_name(wanted)}, got {got}"
-    if rule == "enum":
-        return f"expected one of {', '.join(map(str, wanted))}, got {got}"
-    if rule == "pattern":
-        hint = problem.schema.get("description", f"a text like {wanted}")
-        return f"expected {hint}, got {got}"
-    if rule in {"minimum", "maximum", "exclusiveMinimum", "minItems", "minLength"}:
-        return f"expected {rule} {wanted}, got {got}"
-    return f"expected {rule} {_short(wanted)}, got {got}"
+        expected = wanted if isinstance(wanted, str) else " or ".join(wanted)
+    elif rule == "enum":
+        expected = "one of " + ", ".join(map(str, wanted))
+    elif rule == "pattern":
+        expected = str(_schema(problem).get("description", f"a text like {wanted}"))
+    else:
+        expected = f"{rule} {_short(wanted)}"
+    return f"expected {expected}, got {got}"
 
 
-def _type_name(wanted: str | Sequence[str]) -> str:
-    return wanted if isinstance(wanted, str) else " or ".join(wanted)
+def _wanted(problem: ValidationError) -> Any:  # noqa: ANN401 - the JSON edge
+    return problem.validator_value
+
+
+def _schema(problem: ValidationError) -> dict[str, Any]:
+    return problem.schema if isinstance(problem.schema, dict) else {}
+
+
+def _keys(problem: ValidationError) -> set[str]:
+    return set(problem.instance) if isinstance(problem.instance, dict) else set()
+
+
+def _properties(problem: ValidationError) -> set[str]:
+    return set(_schema(problem).get("properties", {}))
+
+
+def _unknown_keys(problem: ValidationError) -> list[str]:
+    return sorted(_keys(problem) - _properties(problem))
 
 
 def _line_path(problem: ValidationError) -> tuple[str | int, ...]:
     where = tuple(problem.absolute_path)
     if problem.validator == "additionalProperties":
-        unknown = sorted(set(problem.instance) - set(problem.schema.get("properties", {})))
-        return (*where, unknown[0]) if unknown else where
+        return (*where, _unknown_keys(problem)[0])
     return where
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -124,10 +125,8 @@ class Child:
         """SIGKILL the service's process group and every descendant, and reap it."""
         self._remember_tree()
         if sys.platform != "win32":
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
         for item in self._tree:
             try:
                 item.kill()

@@ -95,9 +95,7 @@ def _build(folder: Path, requirements: Path) -> None:
             [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *lock],
         ]
     for command in commands:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             last = lines[-1].strip()[:300] if lines else f"exit code {done.returncode}"

@@ -13,9 +13,9 @@ from stack.persistence import stored_results
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from stack.model import Stack
     from stack.plan import Job
     from stack.runtime import Runtime
-    from stack.model import Stack
     from stack.workload import Look, WorkloadClient
 
 COMPLETED, FAILED, TIMED_OUT = "completed", "failed", "timed_out"
@@ -168,9 +168,7 @@ class JobBoard:
             verified += look.state == COMPLETED and look.digest == run.digest
         return _counted(len(done), verified, "the API gives the same result again")
 
-    def _verify_memory(
-        self, stack: Stack, runtime: Runtime, done: Sequence[JobRun]
-    ) -> Persistence:
+    def _verify_memory(self, stack: Stack, runtime: Runtime, done: Sequence[JobRun]) -> Persistence:
         name = stack.workload.memory_service
         if name is None or name not in {service.name for service in runtime.services}:
             return Persistence(0, 0, "skipped", "the stack has no memory service here")
@@ -227,7 +225,7 @@ def job_figures(runs: Sequence[JobRun], submissions_sha256: str) -> dict[str, An
 
 def latencies(board: JobBoard) -> dict[str, Any]:
     """The summary's `latency`: a step without samples is not in it."""
-    samples = {
+    samples: dict[str, Sequence[float | None]] = {
         "submit": [run.submit_seconds for run in board.runs if run.job_id],
         "poll": board.poll_seconds,
         "completion": [run.completed_seconds for run in board.runs],

@@ -97,10 +97,12 @@ def _refuse(document: Document, where: JsonPath, message: str) -> NoReturn:
 def _check_references(document: Document) -> None:
     value = document.value
     names = [item["name"] for item in value["services"]]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            message = f"the service {name!r} stands twice: expected once"
+            _refuse(document, ("services", index), message)
     for index, item in enumerate(value["services"]):
         where: JsonPath = ("services", index)
-        if item["name"] in names[:index]:
-            _refuse(document, where, f"the service {item['name']!r} stands twice: expected once")
         for need in item.get("depends_on", ()):
             _known(document, (*where, "depends_on"), need, names)
         _check_port(document, (*where, "url"), item["url"])
@@ -132,7 +134,7 @@ def _known(document: Document, where: JsonPath, name: str, known: list[str]) -> 
 
 def _check_port(document: Document, where: JsonPath, url: str) -> None:
     try:
-        valid = urlsplit(url).port is None or 0 < int(urlsplit(url).port or 0)
+        valid = urlsplit(url).port is None or int(urlsplit(url).port or 0) > 0
     except ValueError:
         valid = False
     if not valid:

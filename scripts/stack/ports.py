@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -62,12 +62,10 @@ def listeners(ports: Iterable[int], pids: Iterable[int] = ()) -> list[Listener]:
     """
     wanted = set(ports)
     try:
-        rows = [(row.laddr.port, row.pid) for row in _listening(psutil.net_connections("tcp"))]
+        rows = _rows(psutil.net_connections("tcp"))
     except (psutil.AccessDenied, PermissionError):
         rows = [
-            (row.laddr.port, pid)
-            for pid in pids
-            for row in _listening(psutil.Process(pid).net_connections("tcp"))
+            row for pid in pids for row in _rows(psutil.Process(pid).net_connections("tcp"), pid)
         ]
     return [Listener(port, pid) for port, pid in rows if port in wanted]
 
@@ -101,5 +99,9 @@ def describe_owner(port: int) -> str:
     return "another process (which one is not visible to this user)"
 
 
-def _listening(rows: Iterable[psutil._common.sconn]) -> list[psutil._common.sconn]:
-    return [row for row in rows if row.status == psutil.CONN_LISTEN and row.laddr]
+def _rows(connections: Iterable[Any], pid: int | None = None) -> list[tuple[int, int | None]]:
+    return [
+        (row.laddr.port, pid or getattr(row, "pid", None))
+        for row in connections
+        if row.status == psutil.CONN_LISTEN and row.laddr
+    ]

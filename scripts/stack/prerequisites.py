@@ -9,7 +9,6 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.cli import MINIMUM_PYTHON, ConfigurationError
@@ -19,6 +18,7 @@ from stack.ports import describe_owner, local_ports, port_is_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from stack.model import Stack
 
@@ -47,12 +47,11 @@ class CheckResult:
     detail: str
 
 
-
-class _Failed(Exception):
+class _FailedError(Exception):
     """What is wrong and what to do."""
 
 
-class _Skipped(Exception):
+class _SkippedError(Exception):
     """Why a check does not apply."""
 
 
@@ -60,7 +59,7 @@ def python_version(around: Surroundings) -> str:
     """Python is new enough."""
     if around.python < MINIMUM_PYTHON:
         wanted, have = (".".join(map(str, part)) for part in (MINIMUM_PYTHON, around.python))
-        raise _Failed(f"expected Python {wanted} or newer, got {have}: install a newer one")
+        raise _FailedError(f"expected Python {wanted} or newer, got {have}: install a newer one")
     return ".".join(map(str, around.python))
 
 
@@ -72,20 +71,22 @@ def packages_locked(_around: Surroundings) -> str:
         try:
             have = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            raise _Failed(f"expected {name} {locked.get(name)}, got none: make bootstrap") from None
+            raise _FailedError(
+                f"expected {name} {locked.get(name)}, got none: make bootstrap"
+            ) from None
         if have != locked.get(name):
-            raise _Failed(f"expected {name} {locked.get(name)}, got {have}: make bootstrap")
+            raise _FailedError(f"expected {name} {locked.get(name)}, got {have}: make bootstrap")
     return f"{len(wanted)} packages as in constraints.txt"
 
 
 def ports_free(around: Surroundings) -> str:
     """No service's port is taken."""
     if around.external:
-        raise _Skipped("the stack already runs")
+        raise _SkippedError("the stack already runs")
     ports = local_ports(around.stack.services)
     for name, port in ports.items():
         if not port_is_free(port):
-            raise _Failed(f"port {port} of {name} is taken by {describe_owner(port)}: stop it")
+            raise _FailedError(f"port {port} of {name} is taken by {describe_owner(port)}: stop it")
     return ", ".join(map(str, sorted(ports.values())))
 
 
@@ -99,11 +100,15 @@ def folders_writable(around: Surroundings) -> str:
                 pass
         except OSError as problem:
             reason = (problem.strerror or "not writable").lower()
-            raise _Failed(f"can't write {what} to {folder}: {reason}: choose another") from None
+            raise _FailedError(
+                f"can't write {what} to {folder}: {reason}: choose another"
+            ) from None
         free = shutil.disk_usage(folder).free
         if free < MINIMUM_FREE_BYTES:
             wanted, have = MINIMUM_FREE_BYTES >> 20, free >> 20
-            raise _Failed(f"expected {wanted} MiB free at {folder}, got {have} MiB: free space")
+            raise _FailedError(
+                f"expected {wanted} MiB free at {folder}, got {have} MiB: free space"
+            )
     return f"{len(folders)} folders"
 
 
@@ -111,18 +116,18 @@ def requirements_locked(around: Surroundings) -> str:
     """The stack's own programs have a lock with a hash for every package."""
     process = around.stack.process
     if around.external or process is None or process.requirements is None:
-        raise _Skipped("no program of the stack is installed by us")
+        raise _SkippedError("no program of the stack is installed by us")
     try:
         return f"{len(locked_versions(process.requirements))} packages with hashes"
     except ConfigurationError as problem:
-        raise _Failed(str(problem)) from None
+        raise _FailedError(str(problem)) from None
 
 
 def hash_seed(around: Surroundings) -> str:
     """PYTHONHASHSEED is 0 for the scripts."""
     got = around.environ.get("PYTHONHASHSEED")
     if got != "0":
-        raise _Failed(f"expected PYTHONHASHSEED=0, got {got!r}: export PYTHONHASHSEED=0")
+        raise _FailedError(f"expected PYTHONHASHSEED=0, got {got!r}: export PYTHONHASHSEED=0")
     return "PYTHONHASHSEED=0"
 
 
@@ -130,11 +135,11 @@ def deterministic_mode(around: Surroundings) -> str:
     """PYTHONHASHSEED is 0 for every service that the process runtime starts."""
     process = around.stack.process
     if around.external or process is None:
-        raise _Skipped("the services are not started by us")
+        raise _SkippedError("the services are not started by us")
     for name, entry in process.services.items():
         got = {**process.environment, **entry.environment}.get("PYTHONHASHSEED")
         if got != "0":
-            raise _Failed(
+            raise _FailedError(
                 f"expected PYTHONHASHSEED '0' in the environment of {name}, got {got!r}: "
                 f"set it under runtimes.process.environment in {around.stack.file.name}"
             )
@@ -154,16 +159,16 @@ def run_checks(
         name = check.__name__.replace("_", "-")
         try:
             results.append(CheckResult(name, PASSED, check(around)))
-        except _Failed as problem:
+        except _FailedError as problem:
             results.append(CheckResult(name, FAILED, str(problem)))
-        except _Skipped as reason:
+        except _SkippedError as reason:
             results.append(CheckResult(name, SKIPPED, str(reason)))
     return results
 
 
 def _script_dependencies() -> set[str]:
     """The packages in the PEP 723 headers of scripts/*.py."""
-    found = set()
+    found: set[str] = set()
     for path in (ROOT / "scripts").glob("*.py"):
         for line in path.read_text("utf-8").splitlines():
             if line == "# ///" and found:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from common.cli import ConfigurationError, ScriptError
 from common.hashing import sha256_file
 from stack import ports, records
@@ -21,7 +23,7 @@ from stack.kernel import adopt_orphans
 from stack.model import ProcessRuntimeFile, Service, Stack, Store
 from stack.placeholders import fill
 from stack.runtime import Started
-from stack.secret_values import make_secrets
+from stack.secret_values import choose_secrets, keep_secrets
 from stack.watch import Events, Watchers
 
 if TYPE_CHECKING:
@@ -43,14 +45,15 @@ class ProcessRuntime:
 
     def __init__(self, stack: Stack, plan: ProcessRuntimeFile, environ: Mapping[str, str]) -> None:
         """Make the private state folder and its secrets; nothing runs yet."""
-        adopt_orphans()
+        self.secrets = choose_secrets(stack.secrets, environ)
         self.stack, self._plan = stack, plan
+        self._before = _descendants() if adopt_orphans() else None
         self.record = records.new_record(stack.file)
         self.state = Path(self.record.state)
         self._logs, temporary = self.state / "logs", self.state / "tmp"
         self._logs.mkdir()
         temporary.mkdir()
-        self.secrets = make_secrets(stack.secrets, environ, self.state)
+        keep_secrets(self.secrets, self.state)
         self._base = {name: environ[name] for name in _INHERITED if name in environ}
         self._base |= {records.MARKER: self.record.marker, "TMPDIR": str(temporary)}
         self._base |= {"TEMP": str(temporary), "TMP": str(temporary)}
@@ -154,7 +157,12 @@ class ProcessRuntime:
                 for needs in waiting.values():
                     needs.discard(name)
         return tuple(
-            Started(item.name, self._children[item.name].pid, healthy=True, ready_seconds=ready[item.name])
+            Started(
+                item.name,
+                self._children[item.name].pid,
+                healthy=True,
+                ready_seconds=ready[item.name],
+            )
             for item in self.services
         )
 
@@ -203,7 +211,9 @@ class ProcessRuntime:
                 pass
         if event[0] == "failed":
             raise ScriptError(self._with_last_log(name, event[2]))
-        return Started(name, self._children[name].pid, healthy=True, ready_seconds=time.monotonic() - begun)
+        return Started(
+            name, self._children[name].pid, healthy=True, ready_seconds=time.monotonic() - begun
+        )
 
     def kill(self, name: str) -> None:
         """End one service and its descendants at once (SIGKILL)."""
@@ -216,10 +226,21 @@ class ProcessRuntime:
             A line for each process that had to be killed or was left by a service.
         """
         findings = self._stop_children()
-        strays = records.marked_processes(self.record.marker)
-        findings += [f"left over: {line}" for line in records.end_processes(strays)]
+        findings += [f"left over: {line}" for line in records.end_processes(self._strays())]
         self._children.clear()
         return findings
+
+    def _strays(self) -> list[psutil.Process]:
+        """Processes of this run that no service tree holds any more.
+
+        Found by their environment, and where orphans come to us also by their parent:
+        a double fork hides from the one, a cleared environment from the other.
+        """
+        found = {item.pid: item for item in records.marked_processes(self.record.marker)}
+        if self._before is not None:
+            adopted = _descendants()
+            found |= {pid: adopted[pid] for pid in adopted.keys() - self._before.keys()}
+        return [*found.values()]
 
     def close(self) -> None:
         """Remove the state folder and forget the run; call it after `stop`."""
@@ -268,12 +289,18 @@ class ProcessRuntime:
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         values = self._values()
-        added = {key: fill(text, values) for key, text in {**self._plan.environment, **more}.items()}
+        added = {
+            key: fill(text, values) for key, text in {**self._plan.environment, **more}.items()
+        }
         return {**self._base, **added}
 
     def _with_last_log(self, name: str, detail: str) -> str:
         last = [line for line in (self.log_text(name, 20) or "").splitlines() if line.strip()]
         return f"{name} {detail}" + (f": its last log line is: {last[-1][:300]}" if last else "")
+
+
+def _descendants() -> dict[int, psutil.Process]:
+    return {item.pid: item for item in psutil.Process().children(recursive=True)}
 
 
 def create(stack: Stack, environ: Mapping[str, str] = os.environ) -> ProcessRuntime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -18,14 +19,12 @@ SECRET_BYTES = 32
 _MINIMUM_LENGTH = 16
 
 
-def make_secrets(names: Iterable[str], environ: Mapping[str, str], state: Path) -> dict[str, str]:
-    """Look up or make each secret and keep them in the state folder (mode 0600).
+def choose_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The value of each secret: from the environment, else 32 random bytes in hex.
 
     Raises:
         ConfigurationError: a value from the environment has fewer than 16 characters.
     """
-    import json
-
     values = {}
     for name in names:
         value = environ.get(name) or secrets.token_hex(SECRET_BYTES)
@@ -35,10 +34,14 @@ def make_secrets(names: Iterable[str], environ: Mapping[str, str], state: Path) 
                 "use a longer secret, or unset it to have one made"
             )
         values[name] = value
+    return values
+
+
+def keep_secrets(values: Mapping[str, str], state: Path) -> None:
+    """Write the secrets into a run's private state folder (mode 0600), for other commands."""
     handle = os.open(state / SECRETS_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(values, file)
-    return values
+        json.dump(dict(values), file)
 
 
 def read_secrets(state: Path) -> dict[str, str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from stack.health import POLL_SECONDS, probe
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from stack.child import Child
     from stack.model import Service
 
@@ -26,7 +28,7 @@ class Watchers:
         self._events, self._over = events, threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Watchers:
+    def __enter__(self) -> Self:
         """Nothing polls yet."""
         return self
 

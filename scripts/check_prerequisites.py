@@ -1,0 +1,74 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "filelock",
+#     "jsonschema",
+#     "platformdirs",
+#     "psutil",
+#     "pyyaml",
+# ]
+# ///
+"""Check what every gate needs before it starts (G0), and say what to do about each failure.
+
+Writes nothing but its answer on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.cli import Exit, make_parser, run
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+EXAMPLES = (
+    "python scripts/check_prerequisites.py",
+    "python scripts/check_prerequisites.py --stack my/stack.yaml --json",
+)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = make_parser(__doc__, EXAMPLES)
+    root = Path(__file__).resolve().parents[1]
+    parser.add_argument(
+        "--stack",
+        type=Path,
+        default=root / "compose/reference/stack.yaml",
+        help="the stack file (default: the reference system)",
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=root / "proof_pack_artifacts",
+        help="where runs will be written (default: proof_pack_artifacts in the checkout)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> Exit:
+    """Exit 0 when no check failed and at least one passed, else 1."""
+    options = parse(argv)
+    from stack.load import load_stack
+    from stack.prerequisites import FAILED, PASSED, run_checks, surroundings
+
+    stack = load_stack(options.stack)
+    external = stack.service(stack.workload.service).overridden
+    results = run_checks(surroundings(stack, options.output_dir, external=external))
+    if options.json:
+        print(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        for result in results:
+            print(f"{result.outcome:8} {result.name:20} {result.detail}")
+    outcomes = {result.outcome for result in results}
+    return Exit.PASSED if PASSED in outcomes and FAILED not in outcomes else Exit.FAILED
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,241 @@
+"""Record a run: its steps as they happen, its figures, its verdict, its sealed bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from common.cli import Exit, ScriptError
+from evidence import criteria
+from evidence.envelope import utc_text
+from evidence.redact import Redactor, environment
+from evidence.run_folder import ArtifactError, RunFolder
+from evidence.trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from evidence.keys import SigningKey
+
+NOT_REACHED = "not reached"
+LOG_LINES = 100
+
+
+class StopRun(Exception):  # noqa: N818 - it stops a run in good order, it is no error
+    """A step failed: go on with stopping the system and sealing what was measured."""
+
+
+@dataclass
+class Step:
+    """One printed step. `system` steps are time of the system under proof, not ours."""
+
+    number: int
+    name: str
+    exit_code: int = Exit.FAILED
+    system: bool = False
+    outcome: str = criteria.SKIPPED
+    started_seconds: float = 0.0
+    duration_seconds: float = 0.0
+    detail: str = NOT_REACHED
+    error: str | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the step was begun."""
+        return self.detail != NOT_REACHED
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of the summary's `steps`."""
+        value = dict(vars(self))
+        del value["exit_code"], value["system"]
+        rounded = {key: round(value[key], 6) for key in ("started_seconds", "duration_seconds")}
+        return value | rounded
+
+
+@dataclass
+class Recorder:
+    """Everything that one run measures, in one run folder.
+
+    Args:
+        gate: the name of the criteria file in scripts/gates/.
+        summary_name: the JSON file that the criteria judge.
+        envelope: what was known before the start.
+        steps: all steps in order, so that one not reached is still listed.
+        key: signs the bundle.
+        to_stderr: print steps there, because stdout is for JSON.
+    """
+
+    gate: str
+    summary_name: str
+    envelope: Mapping[str, Any]
+    steps: Sequence[Step]
+    key: SigningKey
+    folder: RunFolder
+    to_stderr: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+    error: str | None = None
+    _started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Open the trace."""
+        self.criteria = criteria.load_criteria(self.gate)
+        self.trace = Trace(self.folder)
+        self.trace.add("run started", run_id=self.folder.run_id, **self.envelope)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Run one step: print it, time it, and turn expected trouble into its outcome.
+
+        Raises:
+            StopRun: the step failed; its error is in the summary.
+            KeyboardInterrupt: passed on, after it was noted.
+        """
+        step = next(item for item in self.steps if item.name == name)
+        step.started_seconds = self.elapsed()
+        step.detail = ""
+        self.trace.add("step started", step=step.name)
+        try:
+            yield step
+            if step.outcome == criteria.SKIPPED:
+                step.outcome = criteria.PASSED
+        except ArtifactError:
+            step.outcome = criteria.FAILED
+            raise
+        except ScriptError as problem:
+            step.outcome, step.error = criteria.FAILED, str(problem)
+            raise StopRun from problem
+        except KeyboardInterrupt:
+            step.outcome, step.error = criteria.INCONCLUSIVE, "interrupted"
+            self.interrupted = True
+            raise
+        finally:
+            step.duration_seconds = self.elapsed() - step.started_seconds
+            self._print_step(step)
+            with contextlib.suppress(ArtifactError):
+                self.trace.add("step ended", **step.as_json())
+
+    def elapsed(self) -> float:
+        """Seconds since the run started."""
+        return time.monotonic() - self._begun
+
+    def print(self, line: str) -> None:
+        """One line of the result."""
+        print(line, file=sys.stderr if self.to_stderr else sys.stdout, flush=True)
+
+    def _print_step(self, step: Step) -> None:
+        said = step.error or step.detail
+        head = f"[{step.number}/{len(self.steps)}] {step.name:20} {step.outcome:12}"
+        self.print(f"{head} {step.duration_seconds:7.2f} s  {said}".rstrip())
+
+    def write_logs(self, logs: Mapping[str, str | None]) -> None:
+        """Write the last 100 lines of each service's log (P7)."""
+        for name, text in logs.items():
+            if text is not None:
+                self.folder.write_text(f"{name}_logs.txt", text + "\n")
+
+    def seal(self) -> tuple[Path, dict[str, Any]]:
+        """Judge, write the summary, report and JUnit file, and seal the bundle.
+
+        Returns:
+            The sealed run folder and the summary.
+
+        Raises:
+            ArtifactError: it could not be written; nothing that verifies is left.
+        """
+        from evidence.junit import junit_xml
+        from evidence.report import render
+        from evidence.seal import seal
+
+        try:
+            summary = self._summary()
+            self.folder.write_json(self.summary_name, summary)
+            clean = self.folder.redactor.value(summary)
+            assert isinstance(clean, dict)  # noqa: S101 - a mapping stays one
+            self.folder.write_text("report.html", render(clean))
+            self.folder.write_bytes("junit.xml", junit_xml(clean))
+            path = seal(self.folder, summary=clean, summary_name=self.summary_name, key=self.key)
+        except BaseException:
+            self.folder.discard()
+            raise
+        return path, clean
+
+    def _summary(self) -> dict[str, Any]:
+        """The whole summary; the trace ends with the verdict, so that its head covers it."""
+        facts = {**self.envelope, "services": [], **self.facts}
+        judgements = criteria.judge(self.criteria, facts)
+        verdict = self._verdict(judgements)
+        code = self._exit_code(verdict, judgements)
+        self.trace.add("verdict", verdict=verdict, exit_code=code)
+        self.trace.close()
+        reasons = self._not_eligible(verdict)
+        return {
+            **facts,
+            "run_id": self.folder.run_id,
+            "started_utc": utc_text(self._started),
+            "ended_utc": utc_text(datetime.now(UTC)),
+            "duration_seconds": round(self.elapsed(), 6),
+            "system_seconds": round(sum(s.duration_seconds for s in self.steps if s.system), 6),
+            "environment": environment(),
+            "verdict": verdict,
+            "exit_code": code,
+            "interrupted": self.interrupted,
+            "eligible": {"value": not reasons, "reasons": reasons},
+            "error": self.error or next((step.error for step in self.steps if step.error), None),
+            "criteria": [item.as_json() for item in judgements],
+            "steps": [step.as_json() for step in self.steps],
+            "trace": {"head": self.trace.head, "count": self.trace.count},
+            "key": {
+                "kind": self.key.kind,
+                "keyid": self.key.keyid,
+                "algorithm": self.key.public.algorithm,
+                "public_key_file": self.key.public_key_file,
+            },
+        }
+
+    def _verdict(self, judgements: Sequence[criteria.Judgement]) -> str:
+        if any(step.outcome == criteria.FAILED for step in self.steps):
+            return criteria.FAILED
+        verdict = criteria.verdict_of(judgements)
+        unfinished = not all(step.reached for step in self.steps) or self.interrupted
+        return criteria.INCONCLUSIVE if unfinished and verdict == criteria.PASSED else verdict
+
+    def _exit_code(self, verdict: str, judgements: Sequence[criteria.Judgement]) -> int:
+        if self.interrupted:
+            return Exit.INTERRUPTED
+        if verdict == criteria.PASSED:
+            return Exit.PASSED
+        for step in self.steps:
+            if step.outcome == criteria.FAILED:
+                return int(step.exit_code)
+        for wanted in (criteria.FAILED, criteria.INCONCLUSIVE):
+            for item in judgements:
+                if item.outcome == wanted and item.criterion.exit_code:
+                    return item.criterion.exit_code
+        return Exit.FAILED if verdict == criteria.FAILED else Exit.INCONCLUSIVE
+
+    def _not_eligible(self, verdict: str) -> list[str]:
+        commit = self.envelope["commit"]
+        reasons = {
+            f"the verdict is {verdict}": verdict != criteria.PASSED,
+            "the run was interrupted": self.interrupted,
+            "self-signed key": self.key.kind == "self-signed",
+            "not in a git checkout": commit["sha"] is None,
+            "the working tree has changes": bool(commit["dirty"]),
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+
+def open_folder(output_dir: Path, secrets: Sequence[str]) -> RunFolder:
+    """A new run folder whose redactor knows the run's secrets.
+
+    Raises:
+        ArtifactError: the output folder can't be written.
+    """
+    return RunFolder.create(output_dir, datetime.now(UTC), Redactor(secrets))

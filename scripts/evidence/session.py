@@ -1,0 +1,120 @@
+"""The frame of a recorded run: whatever happens inside, the system stops and the run is sealed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from common import log
+from common.cli import uninterrupted
+from evidence.criteria import FAILED, INCONCLUSIVE
+from evidence.recorder import LOG_LINES, StopRun
+from evidence.run_folder import ArtifactError, sweep_partials
+from evidence.verify_page import verification_commands
+from stack.records import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from evidence.recorder import Recorder
+    from stack.runtime import Runtime
+
+
+def remove_leftovers(output_dir: Path) -> None:
+    """End and remove everything that a killed run left, and say so."""
+    for line in [*sweep(), *(f"removed {path.name}" for path in sweep_partials(output_dir))]:
+        log.warn(f"left by a killed run: {line}")
+
+
+def run_recorded(
+    runtime: Runtime,
+    open_recorder: Callable[[], Recorder],
+    work: Callable[[Recorder], None],
+    *,
+    last_step: str,
+    not_written: int,
+    as_json: bool,
+) -> int:
+    """Run `work`, stop the system, seal what was measured, print the verdict.
+
+    Args:
+        runtime: the system; it is stopped and closed on every way out.
+        open_recorder: makes the run folder, before anything is started.
+        work: the steps but the last; it may end early with StopRun or Ctrl-C.
+        last_step: the step that writes the artifacts.
+        not_written: exit code where they can't be written; nothing that verifies is left.
+        as_json: print the summary on stdout.
+
+    Returns:
+        The exit code that the summary states.
+
+    Raises:
+        ArtifactError: with `not_written` as its code.
+    """
+    try:
+        recorder = open_recorder()
+        try:
+            _work(recorder, work)
+            with uninterrupted():
+                _stop(runtime, recorder)
+                return _finish(recorder, runtime, last_step, as_json=as_json)
+        except BaseException:
+            recorder.folder.discard()
+            raise
+    except ArtifactError as problem:
+        problem.code = not_written
+        raise
+    finally:
+        with uninterrupted():
+            runtime.stop()
+            runtime.close()
+
+
+def _work(recorder: Recorder, work: Callable[[Recorder], None]) -> None:
+    try:
+        work(recorder)
+    except StopRun:
+        pass
+    except KeyboardInterrupt:
+        recorder.interrupted = True
+
+
+def _stop(runtime: Runtime, recorder: Recorder) -> None:
+    left = list(runtime.stop())
+    recorder.facts.setdefault("counts", {})["left_over"] = len(left)
+    recorder.facts["left_over"] = left
+    for line in left:
+        log.warn(line)
+        recorder.trace.add("left over", detail=line)
+
+
+def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bool) -> int:
+    with recorder.step(last_step) as step:
+        logs = {item.name: runtime.log_text(item.name, LOG_LINES) for item in runtime.services}
+        recorder.write_logs(logs)
+        step.detail = f"{sum(text is not None for text in logs.values())} logs, report, manifest"
+    bundle, summary = recorder.seal()
+    _print_criteria(recorder, summary)
+    recorder.print(f"{summary['verdict'].upper()}  {bundle}")
+    recorder.print("check it without any of our code:")
+    for line in verification_commands(bundle, recorder.key):
+        recorder.print(f"  {line}")
+    if as_json:
+        print(json.dumps(summary, indent=2, sort_keys=True))
+    from evidence.github import write_step_summary
+
+    write_step_summary(summary)
+    return int(summary["exit_code"])
+
+
+def _print_criteria(recorder: Recorder, summary: Mapping[str, Any]) -> None:
+    """The criteria that failed; the ones that were not measured only where none failed."""
+    for outcome in (FAILED, INCONCLUSIVE):
+        rows = [row for row in summary["criteria"] if row["outcome"] == outcome]
+        for row in rows:
+            wanted = f"{row['rule'].replace('_', ' ')} {row['expected']} {row['unit']}"
+            got = "no measurement" if row["observed"] is None else row["observed"]
+            recorder.print(f"      {row['id']}: expected {wanted}, got {got}")
+        if rows:
+            return

@@ -1,0 +1,236 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "cryptography",
+#     "filelock",
+#     "jinja2",
+#     "jsonschema",
+#     "packaging",
+#     "platformdirs",
+#     "psutil",
+#     "pyyaml",
+#     "requests",
+#     "rfc8785",
+#     "rich",
+#     "securesystemslib",
+# ]
+# ///
+"""Boot a system from scratch, phase by phase, ask its golden requests, sign the transcript.
+
+Writes <output-dir>/<YYYYMMDD-HHMMSS>/ with boot_transcript.json, boot_env.txt,
+container_metadata.json, report.html, a manifest and its signature. The first failing
+phase stops it and is named (H1, H2).
+
+exit codes: 0 passed; 1 a phase failed; 2 inconclusive, or artifacts not written;
+64 bad arguments; 78 bad configuration; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.cli import Exit, ScriptError, make_parser, positive_int, run
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from evidence.recorder import Recorder
+    from stack.jobs import JobBoard
+    from stack.model import Stack
+    from stack.runtime import Runtime
+
+ROOT = Path(__file__).resolve().parents[1]
+TRANSCRIPT = "boot_transcript.json"
+POLL_SECONDS, TIMEOUT_SECONDS, CONCURRENCY = 0.1, 60.0, 4
+EXAMPLES = (
+    "python scripts/spinup_smoke.py",
+    "python scripts/spinup_smoke.py --jobs 9 --json",
+    "python scripts/spinup_smoke.py --stack my/stack.yaml --output-dir /tmp/proofs",
+)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = make_parser(__doc__, EXAMPLES)
+    add = parser.add_argument
+    add("--jobs", type=positive_int, default=3, metavar="N", help="real jobs to run (default: 3)")
+    add(
+        "--output-dir",
+        type=Path,
+        default=ROOT / "proof_pack_artifacts",
+        help="where the run folder goes (default: proof_pack_artifacts in the checkout)",
+    )
+    add(
+        "--stack",
+        type=Path,
+        default=ROOT / "compose/reference/stack.yaml",
+        help="the stack file (default: the reference system)",
+    )
+    add("--runtime", help="a runtime of the stack file (default: its first)")
+    add("--targets", default="local", help="a target set of the stack file (default: local)")
+    add("--key", help="a PEM private key or signer URI (default: your own, made on first use)")
+    add("--public-key", type=Path, help="the public key of a signer URI")
+    add("--json", action="store_true", help="print the transcript as JSON, the phases on stderr")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the phases of H1."""
+    options = parse(argv)
+    from evidence.keys import load_signer
+    from evidence.session import remove_leftovers, run_recorded
+    from stack.load import load_stack
+    from stack.plan import plan_jobs
+    from stack.runtime import open_runtime
+
+    # The URL variables mean a system that already runs; a smoke boots its own (H1).
+    stack = load_stack(options.stack, {})
+    plan = plan_jobs(stack.workload, options.jobs, options.targets)
+    key = load_signer(options.key, options.public_key)
+    remove_leftovers(options.output_dir)
+    runtime = open_runtime(stack, options.runtime)
+
+    def work(recorder: Recorder) -> None:
+        from stack.jobs import JobBoard, JobRun
+        from stack.workload import WorkloadClient
+
+        client = WorkloadClient(stack, runtime.secrets, recorder.folder.run_id)
+        board = JobBoard(client, [JobRun(job) for job in plan], recorder.trace.add)
+        write_environment(recorder)
+        try:
+            boot(options, stack, runtime, recorder)
+            ask(stack, runtime, board, recorder)
+        finally:
+            note_figures(board, recorder)
+
+    return run_recorded(
+        runtime,
+        lambda: open_recorder(options, stack, runtime, key, argv),
+        work,
+        last_step="sign the transcript",
+        not_written=Exit.INCONCLUSIVE,
+        as_json=options.json,
+    )
+
+
+def open_recorder(
+    options: argparse.Namespace,
+    stack: Stack,
+    runtime: Runtime,
+    key: Any,  # noqa: ANN401 - evidence.keys.SigningKey, imported late
+    argv: Sequence[str] | None,
+) -> Recorder:
+    """The phases of H1, and the run folder that they are recorded in."""
+    from evidence.envelope import command_line, make_envelope
+    from evidence.recorder import Recorder, Step, open_folder
+
+    names = ["validate environment", "build", "verify lock", "import", "start services"]
+    names += ["golden requests", "real jobs", "sign the transcript"]
+    ours = {"validate environment", "verify lock", "sign the transcript"}
+    command = command_line(list(argv) if argv is not None else None, __file__)
+    return Recorder(
+        gate="smoke",
+        summary_name=TRANSCRIPT,
+        envelope=make_envelope("boot_transcript/1", stack, runtime.name, command),
+        steps=[Step(n, name, system=name not in ours) for n, name in enumerate(names, start=1)],
+        key=key,
+        folder=open_folder(options.output_dir, [*runtime.secrets.values()]),
+        to_stderr=options.json,
+    )
+
+
+def write_environment(recorder: Recorder) -> None:
+    """boot_env.txt: the allow-listed environment variables (H2)."""
+    from evidence.redact import environment
+
+    lines = [f"{name}={value}" for name, value in sorted(environment().items())]
+    recorder.folder.write_text("boot_env.txt", "\n".join(lines) + "\n")
+
+
+def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: Recorder) -> None:
+    """Validate, build, verify the lock, import, start."""
+    from stack.prerequisites import BOOT_CHECKS, FAILED, run_checks, surroundings
+
+    with recorder.step("validate environment") as step:
+        checks = run_checks(surroundings(stack, options.output_dir), BOOT_CHECKS)
+        recorder.facts["prerequisites"] = [dict(vars(check)) for check in checks]
+        for check in checks:
+            if check.outcome == FAILED:
+                raise ScriptError(f"{check.name}: {check.detail}")
+        step.detail = f"{len(checks)} checks"
+    with recorder.step("build") as step:
+        runtime.prepare()
+        metadata = runtime.metadata()
+        recorder.folder.write_json("container_metadata.json", metadata)
+        step.detail = str(metadata["summary"])
+    with recorder.step("verify lock") as step:
+        lock = recorder.facts["lock"] = runtime.verify_lock()
+        if lock:
+            step.detail = f"{lock['packages']} packages, {lock['files']} files as recorded"
+        else:
+            step.outcome, step.detail = "inconclusive", "the stack file names no lock"
+    with recorder.step("import") as step:
+        modules = recorder.facts["modules"] = runtime.import_modules()
+        step.detail = f"{modules} modules"
+        if not modules:
+            step.outcome, step.detail = "inconclusive", "the stack file names no module to import"
+    with recorder.step("start services") as step:
+        started = runtime.start()
+        urls = {service.name: service for service in runtime.services}
+        recorder.facts["services"] = [
+            {**vars(item), "url": urls[item.name].url, "role": urls[item.name].role}
+            for item in started
+        ]
+        step.detail = f"{len(started)} services ready"
+
+
+def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> None:
+    """The golden requests, then real jobs whose results are looked up in the store."""
+    from stack.golden import ask_golden
+
+    with recorder.step("golden requests") as step:
+        answers = recorder.facts["golden"] = ask_golden(stack, board.client)
+        wrong = [answer for answer in answers if answer["outcome"] != "passed"]
+        if wrong:
+            raise ScriptError(f"{wrong[0]['name']}: {wrong[0]['detail']}")
+        step.detail = f"{len(answers)} answered as expected"
+    with recorder.step("real jobs") as step:
+        board.submit_all(CONCURRENCY, lambda _count: None)
+        board.wait_all(
+            poll_seconds=POLL_SECONDS,
+            timeout_seconds=TIMEOUT_SECONDS,
+            concurrency=CONCURRENCY,
+            progress=lambda _completed, _failed: None,
+        )
+        recorder.facts["persistence"] = board.verify(stack, runtime)
+        step.detail = recorder.facts["persistence"]["store"]["detail"]
+
+
+def note_figures(board: JobBoard, recorder: Recorder) -> None:
+    """Counts and latencies that the criteria judge."""
+    from stack.jobs import COMPLETED, job_figures, latencies
+    from stack.plan import submissions_sha256
+
+    facts, phases = recorder.facts, recorder.steps[:-1]
+    golden = facts.get("golden")
+    failed = sum(step.outcome == "failed" for step in phases)
+    completed = len(board.with_status(COMPLETED))
+    asked = any(run.submit_seconds is not None for run in board.runs)
+    facts["jobs"] = job_figures(board.runs, submissions_sha256([run.job for run in board.runs]))
+    facts["counts"] = {
+        "phases_run": sum(step.reached for step in phases),
+        "phases_failed": failed,
+        "packages_verified": (facts.get("lock") or {}).get("packages"),
+        "modules_imported": facts.get("modules") or None,
+        "golden_passed": sum(row["outcome"] == "passed" for row in golden) if golden else None,
+        "golden_failed": sum(row["outcome"] != "passed" for row in golden) if golden else None,
+        "jobs_completed": completed if asked else None,
+        "jobs_not_completed": len(board.runs) - completed if asked else None,
+    }
+    facts["latency"] = latencies(board)
+
+
+if __name__ == "__main__":
+    run(main)

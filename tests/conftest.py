@@ -1,0 +1,26 @@
+"""What every test gets: folders of its own instead of the user's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the user's cache, key or URL variables."""
+    monkeypatch.setenv("PROOF_PACK_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PROOF_PACK_CONFIG_DIR", str(tmp_path / "config"))
+    for name in ("CONTROL_PLANE_URL", "MEMORY_SERVICE_URL", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that lives as long as the test run: the reference system's packages stay in it."""
+    return tmp_path_factory.mktemp("cache")

@@ -1,0 +1,1 @@
+"""A fake system under proof: one stdlib program that plays any service, with faults on order."""

@@ -1,0 +1,129 @@
+"""One fake service: `python service.py NAME PORT STATE`; the variable FAULT breaks it.
+
+Faults: exit (ends at once), slow_health (never healthy), sicken (healthy only during the
+start), ignore_sigterm, orphan (leaves a child in a session of its own), double_fork
+(leaves a grandchild that nobody knows), hidden (the same with an empty environment),
+refuse (accepts no job), fail_jobs (two of three fail), stuck (jobs never end),
+lose_results (completed, not stored), wrong_results (stored content differs), duplicate
+(stores each result twice).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+NAME, PORT, STATE = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+FAULT = os.environ.get("FAULT", "")
+JOBS: dict[str, dict[str, object]] = {}
+PROBES: list[str] = []
+SICK_AFTER = 2  # one health and one readiness poll of the start
+LOCK = threading.Lock()
+
+
+def store(job_id: str, content: str) -> None:
+    """Write one result row, or what the fault makes of it."""
+    if FAULT == "lose_results":
+        return
+    if FAULT == "wrong_results":
+        content += "tampered"
+    with sqlite3.connect(STATE / "results.db") as database:
+        database.execute("CREATE TABLE IF NOT EXISTS results (job_id TEXT, content TEXT)")
+        for _ in range(2 if FAULT == "duplicate" else 1):
+            database.execute("INSERT INTO results VALUES (?, ?)", (job_id, content))
+
+
+def make_job(key: str) -> dict[str, object]:
+    """Run a job at once; the same key gives the same job."""
+    with LOCK:
+        if key in JOBS:
+            return JOBS[key]
+        number = len(JOBS)
+        content = f"result {number}"
+        job: dict[str, object] = {"id": f"job-{number}", "status": "completed"}
+        if FAULT == "stuck":
+            job["status"] = "running"
+        elif FAULT == "fail_jobs" and number % 3:
+            job |= {"status": "failed", "error": "planted failure"}
+        else:
+            store(str(job["id"]), content)
+            job["result"] = {"sha256": hashlib.sha256(content.encode()).hexdigest()}
+        JOBS[key] = job
+        return job
+
+
+class Server(ThreadingHTTPServer):
+    """A backlog that parallel clients do not overflow."""
+
+    request_queue_size = 128
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Health, jobs, and nothing else."""
+
+    def answer(self, status: int, value: object) -> None:
+        """Send JSON."""
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        """Health, readiness, one job."""
+        if self.path in {"/healthz", "/readyz"}:
+            PROBES.append(self.path)
+            sick = FAULT == "slow_health" or (FAULT == "sicken" and len(PROBES) > SICK_AFTER)
+            self.answer(503 if sick else 200, {"service": NAME})
+            return
+        found = [job for job in JOBS.values() if self.path == f"/jobs/{job['id']}"]
+        self.answer(200 if found else 404, found[0] if found else {})
+
+    def do_POST(self) -> None:
+        """Submit a job."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if FAULT == "refuse" or self.headers.get("Authorization") != f"Bearer {os.environ['KEY']}":
+            self.answer(401, {"error": "refused"})
+            return
+        key = self.headers.get("Idempotency-Key", str(len(JOBS)))
+        print(f"{NAME} took {body.decode()} with key {os.environ['KEY']}", flush=True)
+        self.answer(201, make_job(key))
+
+    def log_message(self, *_: object) -> None:
+        """No access log."""
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    if FAULT == "exit":
+        print("planted: the database is locked", flush=True)
+        sys.exit(3)
+    if FAULT == "ignore_sigterm":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if FAULT == "orphan":
+        sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+        subprocess.Popen(sleeper, start_new_session=True)
+    if FAULT in {"double_fork", "hidden"} and os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+            os.execve(sys.executable, sleeper, {} if FAULT == "hidden" else dict(os.environ))  # noqa: S606
+        os._exit(0)
+    server = Server(("127.0.0.1", PORT), Handler)
+    print(f"{NAME} serves at {time.time()}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
