@@ -118,5 +118,7 @@ def lock(session: nox.Session) -> None:
     groups = [f"--group={name}" for name in PROJECT["dependency-groups"]]
     services = ["--group=services", f"--constraint={LOCK}", f"--output-file={SERVICES_LOCK}"]
     os.chdir(ROOT)
-    session.run("uv", "pip", "compile", *options, *groups, f"--output-file={LOCK}", *session.posargs)
+    session.run(
+        "uv", "pip", "compile", *options, *groups, f"--output-file={LOCK}", *session.posargs
+    )
     session.run("uv", "pip", "compile", *options, *services)

@@ -1,0 +1,30 @@
+"""Run the revisions of one database in one transaction (started by services.prepare).
+
+All databases share this file; each has its revisions in a folder of its name, and a
+version table of its name, so that several may live in one PostgreSQL database.
+"""
+
+from alembic import context
+
+from services.kit.database import Database
+
+
+def run() -> None:
+    name = context.config.attributes["database"]
+    database = Database(context.config.attributes["database_url"])
+    try:
+        # The transaction is ours and takes the write lock first: two first upgrades at
+        # once can't race, and a revision that fails leaves no table behind.
+        with database.writing() as connection:
+            context.configure(
+                connection=connection,
+                version_table=f"alembic_version_{name.replace('-', '_')}",
+                transactional_ddl=True,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+    finally:
+        database.close()
+
+
+run()

@@ -1,0 +1,1 @@
+"""The reference system: six small services and a local targets site (design.md)."""

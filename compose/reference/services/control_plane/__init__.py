@@ -1,0 +1,1 @@
+"""The control-plane: jobs, workspaces, simulations and audit bundles."""

@@ -1,0 +1,48 @@
+"""The control-plane's app."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from services.control_plane import audit, jobs, simulations, workspaces
+from services.control_plane.outbox import Outbox
+from services.kit.app import create_app
+from services.kit.database import Database
+from services.kit.keys import load_private_key, read_private_key
+from services.kit.settings import Settings
+from services.queue import open_queue
+
+
+def build(settings: Settings) -> FastAPI:
+    """The app over the database and queue of `settings`, which `services.prepare` has made."""
+    database = Database(settings.database_url)
+    queue = open_queue(settings.queue_url)
+    outbox = Outbox(database, queue)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        publishing = asyncio.create_task(outbox.run())
+        try:
+            yield
+        finally:
+            publishing.cancel()
+            with suppress(asyncio.CancelledError):
+                await publishing
+            await queue.close()
+            database.close()
+
+    app = create_app(
+        settings,
+        title="control-plane",
+        description="Jobs, workspaces, simulations and audit bundles.",
+        routers=[jobs.router, workspaces.router, simulations.router, audit.router],
+        lifespan=lifespan,
+        ready_checks={"database": database.ready_check("jobs"), "queue": queue.ready},
+    )
+    app.state.database = database
+    app.state.outbox = outbox
+    pem = read_private_key(settings.keys_folder, settings.service)
+    app.state.signing_key = load_private_key(pem)
+    return app

@@ -1,0 +1,1 @@
+"""The executor: takes jobs from the queue, and runs tools under server-side policy."""

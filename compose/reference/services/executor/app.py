@@ -1,0 +1,38 @@
+"""The executor's app: a worker beside the tools' API."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from services.executor.tools import router as tools_router
+from services.executor.worker import Worker
+from services.kit.app import create_app
+from services.kit.settings import Settings
+from services.queue import open_queue
+
+
+def build(settings: Settings) -> FastAPI:
+    """The app over the queue of `settings`, which `services.prepare` has made."""
+    queue = open_queue(settings.queue_url)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        working = asyncio.create_task(Worker(settings, queue).run())
+        try:
+            yield
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+            await queue.close()
+
+    return create_app(
+        settings,
+        title="executor",
+        description="Works on jobs from the queue, and runs tools under server-side policy.",
+        routers=[tools_router],
+        lifespan=lifespan,
+        ready_checks={"queue": queue.ready},
+    )

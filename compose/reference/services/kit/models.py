@@ -1,0 +1,31 @@
+"""Bounded types for requests: what can't be stored or sent back is refused at the door."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# SQLite and PostgreSQL hold integers up to 2**63-1; JSON readers agree up to 2**53-1.
+LARGEST_INTEGER = 2**53 - 1
+
+# No NUL: PostgreSQL refuses it in text. (pydantic itself refuses lone surrogates.)
+_NO_NUL = r"^[^\u0000]*$"
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ShortText = Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)]
+MediumText = Annotated[str, StringConstraints(max_length=8_000, pattern=_NO_NUL)]
+LongText = Annotated[str, StringConstraints(max_length=1_048_576, pattern=_NO_NUL)]
+Labels = Annotated[dict[Identifier, ShortText], Field(max_length=32)]
+NaturalNumber = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+
+
+class RequestModel(BaseModel):
+    """Base of request bodies: unknown keys and near-miss types ("5" for 5) are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AnswerModel(BaseModel):
+    """Base of answers; a key that the model doesn't name is a bug, not an extra."""
+
+    model_config = ConfigDict(extra="forbid")

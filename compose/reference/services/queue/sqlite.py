@@ -1,0 +1,167 @@
+"""The embedded queue: one SQLite file that control-plane and executor share.
+
+Plain sqlite3: the executor has no other database and so need not load SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from services.queue.protocol import LEASE_SECONDS, Message, NewMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+
+_PRIORITIES = {"low": 0, "normal": 1, "high": 2}
+_BUSY_SECONDS = 5.0
+_WAITING = "SELECT 1 FROM messages WHERE leased_until <= ? LIMIT 1"
+_NEXT = """
+    SELECT sequence, job_id, body, deliveries FROM messages
+    WHERE leased_until <= ? ORDER BY priority DESC, sequence LIMIT ?
+"""
+_PUBLISH = """
+    INSERT INTO messages (job_id, priority, body, leased_until, deliveries)
+    VALUES (?, ?, ?, 0, 0) ON CONFLICT (job_id) DO NOTHING
+"""
+_LEASE = """
+    UPDATE messages SET leased_until = ?, receipt = ?, deliveries = deliveries + 1
+    WHERE sequence = ?
+"""
+# A receipt stays valid after its lease has ended, until someone else has claimed.
+_EXTEND = "UPDATE messages SET leased_until = ? WHERE job_id = ? AND receipt = ?"
+_REMOVE = "DELETE FROM messages WHERE job_id = ? AND receipt = ?"
+_BURY = """
+    INSERT OR REPLACE INTO dead_messages (job_id, body, deliveries, reason, died_at)
+    SELECT job_id, body, deliveries, ?, ? FROM messages WHERE job_id = ? AND receipt = ?
+"""
+
+
+class SqliteQueue:
+    """`Queue` over one SQLite file; calls run in threads, one at a time."""
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+        """Take the file that `services.prepare` made."""
+        self._path = path
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    async def publish(self, messages: Sequence[NewMessage]) -> None:
+        """Put messages in durably."""
+        rows = [
+            (message.job_id, _PRIORITIES[message.priority], json.dumps(dict(message.body)))
+            for message in messages
+        ]
+        await self._write(lambda connection: connection.executemany(_PUBLISH, rows))
+
+    async def claim(self, count: int) -> Sequence[Message]:
+        """Lease up to `count` messages; an idle look takes no write lock."""
+        return await asyncio.to_thread(self._claim, count)
+
+    async def extend(self, message: Message) -> bool:
+        """Start the lease anew."""
+        return await self._lease_until(message, self._clock() + LEASE_SECONDS)
+
+    async def release(self, message: Message) -> bool:
+        """Give the lease back."""
+        return await self._lease_until(message, 0.0)
+
+    async def acknowledge(self, message: Message) -> bool:
+        """Remove the message."""
+        values = (message.job_id, message.receipt)
+        return await self._write(lambda found: found.execute(_REMOVE, values).rowcount == 1)
+
+    async def dead(self, message: Message, reason: str) -> bool:
+        """Move the message to the table of the dead."""
+        values = (message.job_id, message.receipt)
+
+        def bury(connection: sqlite3.Connection) -> bool:
+            connection.execute(_BURY, (reason[:500], self._clock(), *values))
+            return connection.execute(_REMOVE, values).rowcount == 1
+
+        return await self._write(bury)
+
+    async def ready(self) -> None:
+        """Raise where the file or its tables are missing."""
+
+        def look() -> None:
+            with self._lock:
+                self._opened().execute(_WAITING, (0.0,)).fetchone()
+
+        await asyncio.to_thread(look)
+
+    async def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _claim(self, count: int) -> Sequence[Message]:
+        now = self._clock()
+        with self._lock:
+            if not self._opened().execute(_WAITING, (now,)).fetchone():
+                return []
+        with self._transaction() as connection:
+            rows = connection.execute(_NEXT, (now, count)).fetchall()
+            return [_lease(connection, row, now) for row in rows]
+
+    async def _lease_until(self, message: Message, until: float) -> bool:
+        values = (until, message.job_id, message.receipt)
+        return await self._write(lambda found: found.execute(_EXTEND, values).rowcount == 1)
+
+    async def _write(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            with self._transaction() as connection:
+                return action(connection)
+
+        return await asyncio.to_thread(run)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            # mode=rw: a missing file is an error here, not an empty queue made on the spot.
+            self._connection = sqlite3.connect(
+                f"{_file_uri(self._path)}?mode=rw",
+                uri=True,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._connection.execute("PRAGMA synchronous = FULL")
+        return self._connection
+
+
+def _lease(connection: sqlite3.Connection, row: tuple[Any, ...], now: float) -> Message:
+    sequence, job_id, body, deliveries = row
+    receipt = secrets.token_hex(8)
+    connection.execute(_LEASE, (now + LEASE_SECONDS, receipt, sequence))
+    return Message(job_id, json.loads(body), receipt, deliveries + 1)
+
+
+def _file_uri(path: str) -> str:
+    from urllib.parse import quote
+
+    # Windows paths start with a drive: the URI needs a slash before it.
+    return f"file:{quote(path if path.startswith('/') else '/' + path)}"

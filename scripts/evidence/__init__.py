@@ -1,0 +1,1 @@
+"""Evidence: run folder, trace, redaction, manifest, signature, verification, report."""

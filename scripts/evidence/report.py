@@ -1,0 +1,304 @@
+"""The run as one self-contained HTML file: `report.html` of every bundle.
+
+Source: summary.json of a run (run_summary.json, boot_transcript.json); issue 2, item 6.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.cli import ScriptError
+from evidence import plots
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATES = Path(__file__).with_name("templates")
+VERDICTS = ("passed", "failed", "inconclusive")
+MAXIMUM_ROWS = 200
+MAXIMUM_TEXT = 800
+MAXIMUM_FAILED_JOBS = 50
+MAXIMUM_GROUPS = 40
+# Sections that a run may lack; the report then says "not measured".
+OPTIONAL = ("golden", "jobs", "latency", "persistence")
+
+# A summary comes from JSON: `Any` stops at the checks of this module.
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The first rows of a list, and how many are not shown."""
+
+    shown: Sequence[Any]
+    more: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The jobs that share one strategy, target or priority, by status."""
+
+    name: str
+    counts: Mapping[str, int]
+    total: int
+    bar: str
+
+
+def render(summary: Mapping[str, object]) -> str:
+    """The report of a run as HTML: no network, no script, at most about a megabyte.
+
+    Args:
+        summary: a summary document; every text in it may be hostile.
+
+    Raises:
+        ScriptError: a part is missing, has another type than expected, or contradicts
+            the verdict: no report can be had from it.
+    """
+    from jinja2 import UndefinedError
+
+    check_verdict(summary)
+    try:
+        return _template().render(_view(summary))
+    except UndefinedError as problem:
+        raise ScriptError(f"no report from this summary: {problem}: write that part") from problem
+    except (TypeError, ValueError, AttributeError) as problem:
+        raise ScriptError(
+            f"no report from this summary: expected other types, got {problem}"
+        ) from problem
+
+
+def check_verdict(summary: Summary) -> None:
+    """Refuse a summary whose verdict says more than its parts.
+
+    Raises:
+        ScriptError: the verdict is unknown, or `passed` with nothing measured, with a
+            part that did not pass, with an error, or in an interrupted run.
+    """
+    verdict, interrupted = _need(summary, "verdict", str), _need(summary, "interrupted", bool)
+    if verdict not in VERDICTS:
+        raise ScriptError(f"verdict: expected one of {', '.join(VERDICTS)}, got {verdict!r}")
+    if verdict != "passed":
+        return
+    wrong = list(_against_passed(summary))
+    if interrupted:
+        wrong.append("the run was interrupted")
+    if wrong:
+        raise ScriptError(
+            f"the summary contradicts itself: verdict 'passed', but {wrong[0]}: "
+            "expected every part to have passed"
+        )
+
+
+def _against_passed(summary: Summary) -> Sequence[str]:
+    wrong = []
+    if not records(summary, "criteria"):
+        wrong.append("there are no criteria")
+    for part, key, good in (
+        ("criteria", "id", {"passed"}),
+        ("steps", "name", {"passed", "skipped"}),
+        ("golden", "name", {"passed"}),
+    ):
+        bad = [row for row in records(summary, part) if row.get("outcome") not in good]
+        wrong += [f"{part} {row.get(key)!r} is {row.get('outcome')!r}" for row in bad]
+    if summary.get("error") is not None:
+        wrong.append("it has an error")
+    if _need(summary, "exit_code", int) != 0:
+        wrong.append(f"the exit code is {summary['exit_code']}")
+    return wrong
+
+
+def records(summary: Summary, name: str) -> list[Summary]:
+    """The objects of a list in the summary; an optional list that is absent is empty.
+
+    Raises:
+        ScriptError: a required list is missing, or the value is no list of objects.
+    """
+    value = summary.get(name) if name in OPTIONAL else _need(summary, name, Sequence)
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ScriptError(f"{name}: expected a list, got {type(value).__name__}")
+    if not all(isinstance(row, Mapping) for row in value):
+        raise ScriptError(f"{name}: expected a list of objects, got other values in it")
+    return list(value)
+
+
+def meaning(summary: Summary) -> str:
+    """What the verdict says, in one sentence."""
+    outcomes = [row.get("outcome") for row in records(summary, "criteria")]
+    failed, total = outcomes.count("failed"), len(outcomes)
+    unknown = total - failed - outcomes.count("passed")
+    if summary.get("interrupted"):
+        return "The run was interrupted before it could judge the system."
+    if summary["verdict"] == "passed":
+        noun = "criterion was" if total == 1 else "criteria were"
+        return f"All {total} {noun} measured and met." if total > 1 else f"The one {noun} met."
+    if failed:
+        rest = f", {unknown} could not be judged" if unknown else ""
+        return f"{failed} of {total} criteria {'was' if failed == 1 else 'were'} not met{rest}."
+    if summary["verdict"] == "failed":
+        return "The run failed before every criterion could be measured."
+    return f"The run can't tell: {unknown} of {total} criteria could not be judged."
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else; a boolean is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def quantity(value: object) -> str:
+    """A value as it was measured: never rounded, so that a near miss can be seen."""
+    if value is None:
+        return "not measured"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else plots.legible(value, 300)
+
+
+def _need(summary: Summary, name: str, kind: type) -> Any:  # noqa: ANN401 - the JSON edge
+    value = summary.get(name)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        got = "none" if value is None else type(value).__name__
+        raise ScriptError(f"summary: expected {name!r} to be a {kind.__name__}, got {got}")
+    return value
+
+
+@functools.cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["quantity"] = quantity
+    environment.filters["seconds"] = lambda value: _measured(value, plots.duration)
+    environment.filters["milliseconds"] = lambda value: _measured(
+        value, lambda ms: plots.duration(ms / 1000)
+    )
+    environment.filters["gibibytes"] = lambda value: _measured(
+        value, lambda size: f"{size / 2**30:.1f} GiB"
+    )
+    environment.filters["outcome"] = lambda value: plots.known(value, plots.MARKS, "outcome")
+    return environment.get_template("report.html.j2")
+
+
+def _finalize(value: object) -> object:
+    """Every value of the template passes here: markup of ours as it is, all else legible."""
+    from jinja2 import Undefined
+
+    if isinstance(value, Undefined) or hasattr(value, "__html__"):
+        return value
+    return "not measured" if value is None else plots.legible(value, MAXIMUM_TEXT)
+
+
+def _measured(value: object, show: Any) -> str:  # noqa: ANN401 - a function of one number
+    from jinja2 import Undefined
+
+    if isinstance(value, Undefined):
+        return str(value)  # raises: a part that must be there is missing
+    found = number(value)
+    return "not measured" if found is None else str(show(found))
+
+
+def _view(summary: Summary) -> dict[str, Any]:
+    """Everything that the template shows; the template itself computes nothing."""
+    from markupsafe import Markup
+
+    from evidence.verify_page import signature_command
+
+    jobs = summary.get("jobs")
+    items = records(jobs, "items") if jobs is not None else []
+    return {
+        **dict.fromkeys(OPTIONAL),
+        **summary,
+        "meaning": meaning(summary),
+        "marks": plots.MARKS,
+        "statuses": plots.STATUSES,
+        "swatches": {status: Markup(plots.swatch(status)) for status in plots.STATUSES},  # noqa: S704 - escaped there
+        "criteria": _first(records(summary, "criteria")),
+        "steps": _first(records(summary, "steps")),
+        "services": _first(records(summary, "services")),
+        "golden": _first(records(summary, "golden")) if summary.get("golden") else None,
+        "latency": _pairs(summary, "latency") if summary.get("latency") else None,
+        "signature_command": signature_command(
+            str(_need(summary, "key", Mapping).get("algorithm"))
+        ),
+        "command_line": shlex.join(map(str, _need(summary, "command", Sequence))),
+        "reasons": _first(_need(_need(summary, "eligible", Mapping), "reasons", Sequence)),
+        "tables": {
+            "Environment variables": _pairs(summary, "environment"),
+            "Versions": _pairs(summary, "versions"),
+        },
+        "timeline": Markup(plots.timeline(_spans(summary))),  # noqa: S704 - escaped there
+        "latency_plot": Markup(plots.cumulative(_series(items))),  # noqa: S704 - escaped there
+        "groups": {key: _groups(items, key) for key in ("strategy", "target", "priority")},
+        "failed_jobs": _first(
+            [item for item in items if item.get("status") != "completed"], MAXIMUM_FAILED_JOBS
+        ),
+    }
+
+
+def _first(values: Sequence[Any], limit: int = MAXIMUM_ROWS) -> Rows:
+    return Rows(values[:limit], max(0, len(values) - limit))
+
+
+def _pairs(summary: Summary, name: str) -> Rows:
+    return _first(sorted(_need(summary, name, Mapping).items()))
+
+
+def _spans(summary: Summary) -> list[plots.Span]:
+    spans: list[plots.Span] = []
+    for step in records(summary, "steps")[:MAXIMUM_ROWS]:
+        last = spans[-1].start_seconds + spans[-1].duration_seconds if spans else 0.0
+        start = number(step.get("started_seconds"))
+        length = number(step.get("duration_seconds"))
+        outcome = plots.known(step.get("outcome"), plots.MARKS, "step")
+        # A step that never started stands, without a length, where it would have begun.
+        spans.append(
+            plots.Span(
+                str(step.get("name")),
+                outcome,
+                last if start is None else max(0.0, start),
+                max(0.0, length or 0.0),
+            )
+        )
+    return spans
+
+
+def _series(items: Sequence[Summary]) -> list[plots.Series]:
+    found = []
+    for name, key in (("submission", "submit_seconds"), ("completion", "completed_seconds")):
+        values = [number(item.get(key)) for item in items]
+        found.append(plots.Series(name, tuple(v for v in values if v is not None and v >= 0)))
+    return found
+
+
+def _groups(items: Sequence[Summary], key: str) -> Rows:
+    from markupsafe import Markup
+
+    counts: dict[str, dict[str, int]] = {}
+    for item in items:
+        status = plots.known(item.get("status"), plots.STATUSES, "job status")
+        group = counts.setdefault(str(item.get(key)), dict.fromkeys(plots.STATUSES, 0))
+        group[status] += 1
+    full = max((sum(group.values()) for group in counts.values()), default=0)
+    rows = [
+        Group(name, group, sum(group.values()), Markup(plots.stacked_bar(group, full)))  # noqa: S704 - escaped there
+        for name, group in sorted(
+            counts.items(), key=lambda pair: (-sum(pair[1].values()), pair[0])
+        )
+    ]
+    return _first(rows, MAXIMUM_GROUPS)

@@ -1,0 +1,340 @@
+"""The control-plane: an acknowledged job is never lost, an outcome is final."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from services.control_plane.app import build
+from services.control_plane.montecarlo import simulate
+from services.control_plane.outbox import Outbox
+from services.control_plane.schemas import MOST_ATTEMPTS
+from services.kit.database import Database
+from services.queue import open_queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.services.conftest import Eventually, Serve, Served, ServiceToken, SettingsFor
+
+    Internal = Callable[..., httpx.Response]
+
+JOB = {
+    "kind": "fetch",
+    "strategy": "stealth",
+    "priority": "high",
+    "target": "http://127.0.0.1:7060/plain/",
+    "sequence": 7,
+}
+RESULT = {"sha256": "0" * 64, "size_bytes": 12, "http_status": 200}
+COMPLETED = {"status": "completed", "result": RESULT}
+FAILED = {"status": "failed", "error": "expected a 2xx answer, got 503"}
+
+
+@pytest.fixture
+def served(settings_for: SettingsFor, serve: Serve) -> Served:
+    return serve(build(settings_for("control-plane")))
+
+
+@pytest.fixture
+def client(served: Served, client_headers: dict[str, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=served.url, headers=client_headers, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def internal(served: Served, service_token: ServiceToken) -> Internal:
+    """Posts as a service does, the executor by default."""
+
+    def post(path: str, body: object = None, caller: str = "executor") -> httpx.Response:
+        token = service_token(caller, "control-plane", "POST", path)
+        headers = {"X-Service-Token": token}
+        return httpx.post(served.url + path, json=body, headers=headers, trust_env=False)
+
+    return post
+
+
+def submit(client: httpx.Client, **changes: object) -> str:
+    response = client.post("/api/v1/jobs", json={**JOB, **changes})
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
+
+
+def queued(state_folder: Path) -> list[tuple[str, int, str]]:
+    with closing(sqlite3.connect(state_folder / "queue.db")) as connection:
+        rows = connection.execute("SELECT job_id, priority, body FROM messages ORDER BY sequence")
+        return rows.fetchall()
+
+
+def test_a_submitted_job_is_answered_as_queued(client: httpx.Client) -> None:
+    answer = client.post("/api/v1/jobs", json=JOB).json()
+    assert {key: answer[key] for key in JOB} == JOB
+    assert (answer["status"], answer["attempts"]) == ("queued", 0)
+    assert answer["result"] is answer["error"] is answer["completed_at"] is None
+    assert client.get(f"/api/v1/jobs/{answer['id']}").json() == answer
+
+
+def test_a_submitted_job_reaches_the_queue(
+    client: httpx.Client, state_folder: Path, eventually: Eventually
+) -> None:
+    job_id = submit(client)
+    eventually(lambda: bool(queued(state_folder)))
+    ((name, priority, body),) = queued(state_folder)
+    assert (name, priority) == (job_id, 2)
+    assert json.loads(body) == {"strategy": "stealth", "target": JOB["target"]}
+
+
+def test_a_job_that_no_one_published_is_published_at_start(
+    settings_for: SettingsFor, serve: Serve, state_folder: Path, eventually: Eventually
+) -> None:
+    """Issue 2: killed between the 201 and the queue, the job is not lost."""
+    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO jobs (job_id, body_sha256, kind, strategy, priority, target, sequence,"
+            " status, attempts, created_at, published)"
+            " VALUES ('job-1', '', 'fetch', 'vanilla', 'low', 'http://x', 1, 'queued', 0, '', 0)"
+        )
+    serve(build(settings_for("control-plane")))
+    eventually(lambda: [row[0] for row in queued(state_folder)] == ["job-1"])
+
+
+def test_an_open_job_is_offered_again_when_the_queue_was_lost(
+    client: httpx.Client,
+    served: Served,
+    settings_for: SettingsFor,
+    serve: Serve,
+    state_folder: Path,
+    eventually: Eventually,
+) -> None:
+    job_id = submit(client)
+    eventually(lambda: bool(queued(state_folder)))
+    served.stop()
+    with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
+        connection.execute("DELETE FROM messages")
+    serve(build(settings_for("control-plane")))
+    eventually(lambda: [row[0] for row in queued(state_folder)] == [job_id])
+
+
+def test_a_queue_that_is_down_delays_jobs_but_loses_none(
+    settings_for: SettingsFor, state_folder: Path
+) -> None:
+    settings = settings_for("control-plane")
+    database = Database(settings.database_url)
+    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO jobs (job_id, body_sha256, kind, strategy, priority, target, sequence,"
+            " status, attempts, created_at, published)"
+            " VALUES ('job-1', '', 'fetch', 'vanilla', 'low', 'http://x', 1, 'queued', 0, '', 0)"
+        )
+    gone = Outbox(database, open_queue(settings.queue_url + "-gone"))
+    with pytest.raises(sqlite3.OperationalError):
+        asyncio.run(gone.publish_pending())
+    asyncio.run(Outbox(database, open_queue(settings.queue_url)).publish_pending())
+    assert [row[0] for row in queued(state_folder)] == ["job-1"]
+
+
+def test_the_same_key_and_body_is_the_same_job(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "key-1"}
+    first = client.post("/api/v1/jobs", json=JOB, headers=headers)
+    again = client.post("/api/v1/jobs", json=dict(reversed(JOB.items())), headers=headers)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+
+
+def test_the_same_key_with_another_body_is_409(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "key-1"}
+    client.post("/api/v1/jobs", json=JOB, headers=headers)
+    other = client.post("/api/v1/jobs", json={**JOB, "sequence": 8}, headers=headers)
+    assert other.status_code == 409
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"strategy": "brutal"},
+        {"priority": "urgent"},
+        {"kind": "shell"},
+        {"target": "file:///etc/passwd"},
+        {"target": "http://a b"},
+        {"target": "http://" + "a" * 2048},
+        {"sequence": -1},
+        {"sequence": 2**53},
+        {"sequence": True},
+        {"sequence": "7"},
+        {"more": 1},
+        {"workspace_id": "../x"},
+    ],
+)
+def test_a_job_that_is_not_allowed_is_422(client: httpx.Client, change: dict[str, Any]) -> None:
+    assert client.post("/api/v1/jobs", json={**JOB, **change}).status_code == 422
+
+
+def test_jobs_are_listed_in_order_and_pages(client: httpx.Client) -> None:
+    ids = [submit(client, sequence=number) for number in range(5)]
+    page = client.get("/api/v1/jobs?limit=2").json()
+    assert [job["id"] for job in page["jobs"]] == ids[:2]
+    rest = client.get("/api/v1/jobs", params={"after": page["next"], "status": "queued"}).json()
+    assert [job["id"] for job in rest["jobs"]] == ids[2:]
+    assert rest["next"] is None
+    assert client.get("/api/v1/jobs?status=failed").json()["jobs"] == []
+
+
+def test_executions_are_counted_up_to_the_limit(client: httpx.Client, internal: Internal) -> None:
+    job_id = submit(client)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        answer = internal(f"/internal/jobs/{job_id}/running").json()
+        assert answer == {"job_id": job_id, "attempt": attempt, "may_run": True}
+    answer = internal(f"/internal/jobs/{job_id}/running").json()
+    assert answer == {"job_id": job_id, "attempt": MOST_ATTEMPTS, "may_run": False}
+    assert client.get(f"/api/v1/jobs/{job_id}").json()["status"] == "running"
+
+
+@pytest.mark.parametrize(("outcome", "other"), [(COMPLETED, FAILED), (FAILED, COMPLETED)])
+def test_an_outcome_is_final(
+    client: httpx.Client, internal: Internal, outcome: dict[str, Any], other: dict[str, Any]
+) -> None:
+    job_id = submit(client)
+    path = f"/internal/jobs/{job_id}/outcome"
+    first = internal(path, outcome)
+    assert first.status_code == 200
+    assert internal(path, outcome).json() == first.json()
+    assert internal(path, other).status_code == 409
+    assert internal(f"/internal/jobs/{job_id}/running").status_code == 409
+    job = client.get(f"/api/v1/jobs/{job_id}").json()
+    assert job["status"] == outcome["status"]
+    assert job["result"] == outcome.get("result")
+    assert job["error"] == outcome.get("error")
+    assert job["completed_at"] >= job["created_at"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "completed"},
+        {"status": "failed"},
+        {"status": "failed", "error": ""},
+        {"status": "failed", "result": RESULT, "error": "both"},
+        {"status": "queued"},
+        {"status": "completed", "result": {**RESULT, "sha256": "short"}},
+    ],
+)
+def test_an_outcome_that_contradicts_itself_is_422(
+    client: httpx.Client, internal: Internal, body: dict[str, Any]
+) -> None:
+    assert internal(f"/internal/jobs/{submit(client)}/outcome", body).status_code == 422
+
+
+def test_only_the_executor_reports(client: httpx.Client, internal: Internal) -> None:
+    path = f"/internal/jobs/{submit(client)}/running"
+    assert internal(path, caller="gateway").status_code == 403
+    assert client.post(path).status_code == 401
+
+
+def test_an_unknown_job_is_404(client: httpx.Client, internal: Internal) -> None:
+    assert client.get("/api/v1/jobs/job-none").status_code == 404
+    assert client.get("/api/v1/jobs?after=job-none").status_code == 404
+    assert internal("/internal/jobs/job-none/running").status_code == 404
+    assert internal("/internal/jobs/job-none/outcome", FAILED).status_code == 404
+
+
+def test_nobody_submits_without_a_token(served: Served) -> None:
+    response = httpx.post(f"{served.url}/api/v1/jobs", json=JOB, trust_env=False)
+    assert response.status_code == 401
+
+
+def make_workspace(client: httpx.Client) -> str:
+    return str(client.post("/api/v1/workspaces", json={"name": "one"}).json()["id"])
+
+
+def test_a_dry_run_creates_nothing(client: httpx.Client, state_folder: Path) -> None:
+    """C9."""
+    response = client.post("/api/v1/workspaces", json={"name": "one", "dry_run": True})
+    assert (response.status_code, response.json()["id"]) == (200, None)
+    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM workspaces").fetchone() == (0,)
+
+
+def test_a_deleted_workspace_takes_nothing_more(client: httpx.Client) -> None:
+    workspace_id = make_workspace(client)
+    path = f"/api/v1/workspaces/{workspace_id}"
+    assert client.get(path).json()["name"] == "one"
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == client.delete(path).status_code == 404
+    body = {**JOB, "workspace_id": workspace_id}
+    assert client.post("/api/v1/jobs", json=body).status_code == 404
+
+
+def test_the_same_seed_gives_the_same_report(client: httpx.Client) -> None:
+    """C2."""
+    body = {"workspace_id": make_workspace(client), "seed": 42, "iterations": 200}
+    first, again = (client.post("/api/v1/simulations", json=body).json() for _ in range(2))
+    assert first["id"] != again["id"]
+    assert first["report"] == again["report"]
+    assert client.get(f"/api/v1/simulations/{first['id']}").json() == first
+    other = client.post("/api/v1/simulations", json={**body, "seed": 43}).json()
+    assert other["report"] != first["report"]
+
+
+def test_every_simulated_run_ends_in_one_way() -> None:
+    report: Any = simulate(7, 500)
+    ended = sum(report["failures"].values()) + sum(report["denials"].values())
+    assert ended + report["completed"] == report["iterations"] == 500
+
+
+def test_simulations_and_bundles_need_a_workspace(client: httpx.Client) -> None:
+    body = {"workspace_id": "none", "seed": 1}
+    assert client.post("/api/v1/simulations", json=body).status_code == 404
+    response = client.post("/api/v1/audit-bundles", json={"workspace_id": "none"})
+    assert response.status_code == 404
+    assert client.get("/api/v1/simulations/none").status_code == 404
+    assert client.get("/api/v1/audit-bundles/none/verify").status_code == 404
+
+
+def make_bundle(client: httpx.Client) -> dict[str, Any]:
+    workspace_id = make_workspace(client)
+    submit(client, workspace_id=workspace_id)
+    client.post(
+        "/api/v1/simulations", json={"workspace_id": workspace_id, "seed": 1, "iterations": 10}
+    )
+    response = client.post("/api/v1/audit-bundles", json={"workspace_id": workspace_id})
+    assert response.status_code == 201
+    bundle: dict[str, Any] = response.json()
+    return bundle
+
+
+def test_an_audit_bundle_holds_the_workspace_and_verifies(client: httpx.Client) -> None:
+    """C3."""
+    bundle = make_bundle(client)
+    content = json.loads(bundle["content"])
+    assert (len(content["jobs"]), len(content["simulations"])) == (1, 1)
+    path = f"/api/v1/audit-bundles/{bundle['id']}"
+    assert client.get(path).json() == bundle
+    assert client.get(f"{path}/verify").json() == {"verified": True}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "content = replace(content, 'stealth', 'vanilla')",
+        "signature = replace(signature, substr(signature, 1, 2), 'zz')",
+        "signature = ''",
+        "sha256 = replace(sha256, substr(sha256, 1, 1), 'x')",
+        "bundle_id = 'bundle-other'",
+    ],
+)
+def test_a_changed_audit_bundle_does_not_verify(
+    client: httpx.Client, state_folder: Path, change: str
+) -> None:
+    bundle_id = make_bundle(client)["id"]
+    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
+        connection.execute(f"UPDATE audit_bundles SET {change}")  # noqa: S608 - from the list above
+        (bundle_id,) = connection.execute("SELECT bundle_id FROM audit_bundles").fetchone()
+    response = client.get(f"/api/v1/audit-bundles/{bundle_id}/verify")
+    assert response.json() == {"verified": False}
