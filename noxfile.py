@@ -16,6 +16,9 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "typecheck", "test"]
 
+# Where a company's proxy signs the traffic, only the system's certificates know it.
+os.environ.setdefault("UV_SYSTEM_CERTS", "1")
+
 ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "constraints.txt"
 SERVICES_LOCK = ROOT / "compose/reference/requirements.txt"

@@ -76,10 +76,13 @@ def call(what: str, *command: str) -> None:
         ScriptError: the command failed.
     """
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    # Where a company's proxy signs the traffic, only the system's certificates know it.
+    environment.setdefault("UV_SYSTEM_CERTS", "1")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-        raise ScriptError(f"{what}: {lines[-1][:300]}: check the network, then run it again")
+        said = " ".join(line.strip() for line in lines[:4])
+        raise ScriptError(f"{what}: {said[:400]}: check the network, then run it again")
 
 
 if __name__ == "__main__":

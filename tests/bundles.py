@@ -115,8 +115,8 @@ def sign_manifest(bundle: Path, key: SigningKey) -> None:
 
 def rebuild_manifest(bundle: Path) -> None:
     """Write the manifest of what is in evidence/ now, without any check."""
-    sizes, _ = walk(str(bundle / "evidence"))
-    digests, _ = manifest.hash_files(str(bundle / "evidence"), sizes)
+    files, _ = walk(str(bundle / "evidence"))
+    digests, _ = manifest.hash_files(str(bundle / "evidence"), files)
     (bundle / manifest.MANIFEST).write_bytes(manifest.render(digests))
 
 

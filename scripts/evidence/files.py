@@ -9,8 +9,9 @@ import stat
 from common.cli import ScriptError
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NAMES = re.compile(r"[A-Za-z0-9._/-]+")
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+READ_FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISDIR, "a folder"),
@@ -54,7 +55,7 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             raise ScriptError(f"expected a regular file, got {kind_of(status.st_mode)}")
-        handle = os.open(path, _FLAGS)
+        handle = os.open(path, READ_FLAGS)
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
         raise ScriptError(f"expected a readable file, got: {reason}") from problem
@@ -67,45 +68,57 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
     return data
 
 
-def walk(root: str) -> tuple[dict[str, int], list[str]]:
+def walk(root: str) -> tuple[list[str], list[str]]:
     """Every regular file under `root`, and what else is there.
 
     Returns:
-        The size in bytes by path relative to `root` with `/`, and one "path: expected X,
+        The paths relative to `root` with `/`, unsorted, and one "path: expected X,
         got Y" line for each link, special file, odd name, case-fold twin or empty folder.
     """
-    files: dict[str, int] = {}
+    files: list[str] = []
     problems: list[str] = []
     folders = [""]
     while folders:
-        _list_folder(root, folders.pop(), files, folders, problems)
+        prefix = folders.pop()
+        with os.scandir(f"{root}/{prefix}") as found:
+            entries = list(found)
+        odd = _odd_names(prefix, [entry.name for entry in entries], problems)
+        for entry in entries:
+            # The kind comes from the folder itself or from lstat: nothing is opened for it.
+            if entry.is_file(follow_symlinks=False):
+                files.append(prefix + entry.name)
+            elif entry.is_dir(follow_symlinks=False) and not _is_junction(entry):
+                folders.append(f"{prefix}{entry.name}/")
+            else:
+                kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
+                path = shown(prefix + entry.name)
+                problems.append(f"{path}: expected a regular file, got {kind}")
+        if odd:
+            files = [path for path in files if path not in odd]
+            folders = [path for path in folders if path[:-1] not in odd]
     return files, problems
 
 
-def _list_folder(
-    root: str, prefix: str, files: dict[str, int], folders: list[str], problems: list[str]
-) -> None:
-    folded: dict[str, str] = {}
-    with os.scandir(f"{root}/{prefix}") as entries:
-        for entry in entries:
-            path = prefix + entry.name
-            twin = folded.setdefault(entry.name.casefold(), entry.name)
-            if twin is not entry.name:
-                problems.append(
-                    f"{shown(path)}: expected names that differ after case folding, "
-                    f"got also {shown(prefix + twin)}"
-                )
-            if NAME.fullmatch(entry.name) is None:
-                problems.append(f"{shown(path)}: expected a name in [A-Za-z0-9._/-], got this one")
-            elif entry.is_file(follow_symlinks=False):
-                files[path] = entry.stat(follow_symlinks=False).st_size
-            elif entry.is_dir(follow_symlinks=False) and not _is_junction(entry):
-                folders.append(path + "/")
-            else:
-                kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
-                problems.append(f"{shown(path)}: expected a regular file, got {kind}")
-    if not folded:
+def _odd_names(prefix: str, names: list[str], problems: list[str]) -> set[str]:
+    if not names:
         problems.append(f"{shown(prefix or './')}: expected files, got an empty folder")
+    # All names in one look: one by one would take longer than hashing small files.
+    if _NAMES.fullmatch("/".join(names)) and len({name.lower() for name in names}) == len(names):
+        return set()
+    folded: dict[str, str] = {}
+    odd = set()
+    for name in sorted(names):
+        twin = folded.setdefault(name.casefold(), name)
+        if twin != name:
+            problems.append(
+                f"{shown(prefix + name)}: expected names that differ after case folding, "
+                f"got also {shown(prefix + twin)}"
+            )
+        if NAME.fullmatch(name) is None:
+            path = prefix + name
+            problems.append(f"{shown(path)}: expected a name in [A-Za-z0-9._/-], got this one")
+            odd.add(path)
+    return odd
 
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:

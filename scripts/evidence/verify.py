@@ -150,10 +150,10 @@ def _check_files(root: str, data: bytes | None, result: Result) -> dict[str, str
         except ScriptError as problem:
             result.refuse(manifest.MANIFEST, problem)
     try:
-        sizes, problems = walk(f"{root}/evidence")
+        files, problems = walk(f"{root}/evidence")
     except OSError as problem:
-        sizes, problems = {}, [f"expected readable folders, got: {problem.strerror}"]
-    got, unreadable = manifest.hash_files(f"{root}/evidence", sizes)
+        files, problems = [], [f"expected readable folders, got: {problem.strerror}"]
+    got, unreadable = manifest.hash_files(f"{root}/evidence", files)
     for line in problems + unreadable:
         result.refuse("evidence", line)
     if expected is not None:
@@ -162,6 +162,8 @@ def _check_files(root: str, data: bytes | None, result: Result) -> dict[str, str
 
 
 def _compare(expected: dict[str, str], got: dict[str, str], result: Result) -> None:
+    if expected == got:
+        return
     missing = sorted(set(expected) - set(got))
     extra = sorted(set(got) - set(expected))
     renamed = {expected[path]: path for path in missing}

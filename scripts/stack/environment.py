@@ -83,6 +83,8 @@ def _build(folder: Path, requirements: Path) -> None:
     python = str(python_of(folder))
     # Beside the script's own environment its variables would win over --python.
     environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    # Where a company's proxy signs the traffic, only the system's certificates know it.
+    environment.setdefault("UV_SYSTEM_CERTS", "1")
     lock = ["--require-hashes", "-r", str(requirements)]
     if uv:
         commands = [
