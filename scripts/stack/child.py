@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@dataclass(frozen=True)
+class Launch:
+    """What is started, with every placeholder filled."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+
+
 @dataclass
 class Child:
     """A started service, in a process group of its own."""
@@ -33,27 +43,19 @@ class Child:
     _tree: list[psutil.Process] = field(default_factory=list)
 
     @classmethod
-    def start(
-        cls,
-        name: str,
-        command: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        folder: Path,
-        log: Path,
-    ) -> Child:
-        """Start a command with stdout and stderr appended to `log`.
+    def start(cls, name: str, launch: Launch) -> Child:
+        """Start a service with stdout and stderr appended to its log.
 
         Raises:
             ScriptError: the command or the folder does not exist, or may not run.
         """
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         try:
-            with log.open("ab") as output:
+            with launch.log.open("ab") as output:
                 process = subprocess.Popen(
-                    command,
-                    env=dict(environment),
-                    cwd=folder,
+                    launch.command,
+                    env=dict(launch.environment),
+                    cwd=launch.folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -62,7 +64,9 @@ class Child:
                     preexec_fn=die_with_parent(),  # noqa: PLW1509 - it makes one system call
                 )
         except OSError as problem:
-            raise ScriptError(f"can't start {name} with {command[0]}: {problem.strerror}") from None
+            raise ScriptError(
+                f"can't start {name} with {launch.command[0]}: {problem.strerror}"
+            ) from None
         return cls(name, process, _created(process.pid))
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common import log
 from common.cli import ConfigurationError, ScriptError
-from common.folders import cache_folder
+from common.folders import ROOT, cache_folder
 from common.hashing import sha256_bytes
 
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
@@ -79,7 +79,7 @@ def ensure_environment(requirements: Path) -> Path:
 
 
 def _build(folder: Path, requirements: Path) -> None:
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    uv = _find_uv()
     python = str(python_of(folder))
     # Beside the script's own environment its variables would win over --python.
     environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
@@ -105,6 +105,13 @@ def _build(folder: Path, requirements: Path) -> None:
                 f"can't install the packages of {requirements}: {last}: "
                 "check the network and the package index, then run it again"
             )
+
+
+def _find_uv() -> str | None:
+    """The uv of this environment, of the checkout's .venv, or of the user: far faster than pip."""
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    places = [Path(sys.executable).parent, ROOT / ".venv" / scripts, *os.get_exec_path()]
+    return shutil.which("uv", path=os.pathsep.join(map(str, places)))
 
 
 _FOREIGN = frozenset(

@@ -16,7 +16,7 @@ import psutil
 from common.cli import ConfigurationError, ScriptError
 from common.hashing import sha256_file
 from stack import ports, records
-from stack.child import Child
+from stack.child import Child, Launch
 from stack.environment import ensure_environment, locked_versions
 from stack.installed import verify_installed
 from stack.kernel import adopt_orphans
@@ -166,15 +166,18 @@ class ProcessRuntime:
             for item in self.services
         )
 
-    def _spawn(self, name: str) -> Child:
+    def launch(self, name: str) -> Launch:
+        """What starting a service means: its arguments, environment, folder and log."""
         entry = self._plan.services[name]
-        child = Child.start(
-            name,
+        return Launch(
             self._filled(entry.command),
-            environment=self._environment(entry.environment),
-            folder=self.stack.here / (entry.folder or "."),
-            log=self._logs / f"{name}.log",
+            self._environment(entry.environment),
+            self.stack.here / (entry.folder or "."),
+            self._logs / f"{name}.log",
         )
+
+    def _spawn(self, name: str) -> Child:
+        child = Child.start(name, self.launch(name))
         self._children[name] = child
         self.record.processes[name] = (child.pid, child.created)
         self.record.save()

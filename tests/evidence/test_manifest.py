@@ -59,6 +59,15 @@ def test_large_files_are_hashed_beside_small_ones(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_left_unhashed_is_never_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fill(tmp_path / "evidence")
+    monkeypatch.setattr("evidence.manifest._hash_small", lambda *_: None)
+    with pytest.raises(ArtifactError, match="expected a digest, got none"):
+        build(folder)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="expected files, got an empty folder"):
         build(tmp_path)

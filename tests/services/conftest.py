@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
+from service_protocols import START_SECONDS, Served
 
 from services import prepare
 from services.kit.keys import read_private_key
@@ -20,45 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from service_protocols import Eventually, Serve, ServiceToken, SettingsFor
     from starlette.applications import Starlette
 
 CLIENT_TOKEN = "client-token-of-the-tests-0123456789"
-START_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """A service that answers on a real port of its own."""
-
-    url: str
-    app: Starlette
-    stop: Callable[[], None]
-
-
-class Serve(Protocol):
-    """`serve(app)` starts a service; `serve(app, port=...)` starts it where it was."""
-
-    def __call__(self, app: Starlette, port: int = 0) -> Served: ...
-
-
-class Eventually(Protocol):
-    """`eventually(condition)` waits until the condition is met."""
-
-    def __call__(self, met: Callable[[], bool], seconds: float = START_SECONDS) -> None: ...
-
-
-class ServiceToken(Protocol):
-    """`service_token(caller, audience, method, path)` signs one request."""
-
-    def __call__(self, caller: str, audience: str, method: str, path: str) -> str: ...
-
-
-class SettingsFor(Protocol):
-    """`settings_for(service, urls={...}, ...)`: the settings of a service, with changes."""
-
-    def __call__(
-        self, service: str, urls: Mapping[str, str] | None = None, **changes: object
-    ) -> Settings: ...
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.services.conftest import Eventually, Serve, Served, ServiceToken, SettingsFor
+    from service_protocols import Eventually, Serve, Served, ServiceToken, SettingsFor
 
     Internal = Callable[..., httpx.Response]
 
@@ -106,19 +106,16 @@ def test_a_job_that_no_one_published_is_published_at_start(
 
 
 def test_an_open_job_is_offered_again_when_the_queue_was_lost(
-    client: httpx.Client,
-    served: Served,
-    settings_for: SettingsFor,
-    serve: Serve,
-    state_folder: Path,
-    eventually: Eventually,
+    client: httpx.Client, served: Served, serve: Serve, eventually: Eventually
 ) -> None:
     job_id = submit(client)
+    settings = served.app.state.settings
+    state_folder = settings.state_folder
     eventually(lambda: bool(queued(state_folder)))
     served.stop()
     with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
         connection.execute("DELETE FROM messages")
-    serve(build(settings_for("control-plane")))
+    serve(build(settings))
     eventually(lambda: [row[0] for row in queued(state_folder)] == [job_id])
 
 

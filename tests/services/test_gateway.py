@@ -22,7 +22,7 @@ from services.sessions.app import build as build_sessions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.services.conftest import Serve, SettingsFor
+    from service_protocols import Serve, SettingsFor
 
 NEIGHBOURS: dict[str, Callable[..., FastAPI]] = {
     "model-router": build_model_router,
@@ -187,14 +187,8 @@ def test_a_neighbour_that_is_down_is_503_in_the_one_shape(
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 403, 418, 429, 500, 502])
-@pytest.mark.parametrize(("method", "path", "body"), CALLS)
 def test_a_neighbour_that_talks_nonsense_is_503_or_an_error_event(
-    serve: Serve,
-    alone: Callable[..., TestClient],
-    method: str,
-    path: str,
-    body: object,
-    status: int,
+    serve: Serve, alone: Callable[..., TestClient], status: int
 ) -> None:
     fake = FastAPI(title="fake")
 
@@ -202,12 +196,14 @@ def test_a_neighbour_that_talks_nonsense_is_503_or_an_error_event(
     async def nonsense(anything: str) -> Response:
         return Response(None if status == 204 else f"secret of {anything}", status)
 
-    response = alone(serve(fake).url).request(method, path, json=body)
-    assert "secret" not in response.text
-    if path == "/v1/chat" and status < 300:
-        assert [name for name, _ in events(response)] == ["error"]
-    else:
-        assert response.status_code == 503
+    gateway = alone(serve(fake).url)
+    for method, path, body in CALLS:
+        response = gateway.request(method, path, json=body)
+        assert "secret" not in response.text
+        if path == "/v1/chat" and status < 300:
+            assert [name for name, _ in events(response)] == ["error"]
+        else:
+            assert (response.status_code, path) == (503, path)
 
 
 def test_every_operation_needs_the_client_token(alone: Callable[..., TestClient]) -> None:
@@ -228,28 +224,31 @@ def test_an_allowed_action_runs(gateway: TestClient) -> None:
     assert (response.json()["outcome"], response.json()["output"]) == ("completed", "proof\n")
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments"),
-    [
-        ("shell", {"argv": ["rm", "-rf", "/"]}),
-        ("python", {"code": "1"}),
-        ("file", {"operation": "read", "path": "../keys/executor.pem"}),
-        ("browser", {"url": "http://169.254.169.254/latest/meta-data/"}),
-        ("browser", {"url": "file:///etc/passwd"}),
-        ("browser", {"url": "http://127.0.0.1:7020/v1/documents/a"}),
-    ],
-)
-def test_what_is_not_listed_is_denied_with_a_reason(
-    gateway: TestClient, tool: str, arguments: dict[str, object]
-) -> None:
+DENIED: list[tuple[str, dict[str, object]]] = [
+    ("shell", {"argv": ["rm", "-rf", "/"]}),
+    ("python", {"code": "1"}),
+    ("file", {"operation": "read", "path": "../keys/executor.pem"}),
+    ("browser", {"url": "http://169.254.169.254/latest/meta-data/"}),
+    ("browser", {"url": "file:///etc/passwd"}),
+    ("browser", {"url": "http://127.0.0.1:7020/v1/documents/a"}),
+]
+
+
+def test_what_is_not_listed_is_denied_with_a_reason(gateway: TestClient) -> None:
     """G3b: the executor decides; its 403 and its reason reach the client."""
-    response = gateway.post("/v1/action", json={"tool": tool, "arguments": arguments})
-    assert (response.status_code, response.json()["error"]["code"]) == (403, "policy_denied")
-    assert response.json()["error"]["message"]
+    for tool, arguments in DENIED:
+        response = gateway.post("/v1/action", json={"tool": tool, "arguments": arguments})
+        assert (response.status_code, tool) == (403, tool)
+        error = response.json()["error"]
+        assert error["code"] == "policy_denied"
+        assert error["message"]
 
 
 def test_arguments_of_the_wrong_form_are_422(gateway: TestClient) -> None:
-    for arguments in ({}, {"argv": "echo proof"}, {"argv": []}, {"argv": ["echo"], "shell": True}):
+    wrong: tuple[dict[str, object], ...] = (
+        {}, {"argv": "echo proof"}, {"argv": []}, {"argv": ["echo"], "shell": True},
+    )  # fmt: skip
+    for arguments in wrong:
         response = gateway.post("/v1/action", json={"tool": "shell", "arguments": arguments})
         assert (response.status_code, arguments) == (422, arguments)
 

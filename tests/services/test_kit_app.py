@@ -21,9 +21,9 @@ from services.kit.models import RequestModel, ShortText
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from service_protocols import Serve, ServiceToken, SettingsFor
 
     from services.kit.settings import Settings
-    from tests.services.conftest import Serve, ServiceToken, SettingsFor
 
 TRACE_ID = "0123456789abcdef" * 2
 

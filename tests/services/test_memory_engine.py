@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.services.conftest import Serve, ServiceToken, SettingsFor
+    from service_protocols import Serve, ServiceToken, SettingsFor
 
     Call = Callable[..., httpx.Response]
 

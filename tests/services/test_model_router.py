@@ -20,7 +20,7 @@ from services.model_router.quotas import Quota, Used
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.services.conftest import ServiceToken, SettingsFor
+    from service_protocols import ServiceToken, SettingsFor
 
     Call = Callable[..., Any]
 
@@ -135,7 +135,9 @@ def test_a_limit_out_of_range_is_refused(limit: int) -> None:
     ],
 )
 def test_the_cap_blocks_and_eighty_percent_alerts(
-    used: Used, blocked: str | None, alerted: bool
+    used: Used,
+    blocked: str | None,
+    alerted: bool,  # noqa: FBT001 - an expected value
 ) -> None:
     quota = Quota(100, 1000)
     assert (quotas.exceeded(quota, used), quotas.alert(quota, used)) == (blocked, alerted)
@@ -245,9 +247,9 @@ def test_a_failing_provider_falls_back_and_the_decision_is_recorded(
         ("primary", None),
     ]
     assert len({answer["text"] for answer in answers}) == 1
-    assert [record.fields for record in caplog.records if record.message == "fell back"] == [
-        {"provider": "secondary", "reason": answer["fallback_reason"]} for answer in answers[:2]
-    ]
+    assert [
+        vars(record)["fields"] for record in caplog.records if record.message == "fell back"
+    ] == [{"provider": "secondary", "reason": answer["fallback_reason"]} for answer in answers[:2]]
 
 
 @faults("primary=503;secondary=500")

@@ -16,7 +16,8 @@ from services.sessions.lifecycle import Row, at, utc_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.services.conftest import Eventually, ServiceToken, SettingsFor
+    from service_protocols import Eventually, ServiceToken, SettingsFor
+
     from services.kit.settings import Settings
 
     Call = Callable[..., Any]

@@ -10,7 +10,7 @@ import pytest
 from services.targets.app import build
 
 if TYPE_CHECKING:
-    from tests.services.conftest import Serve, SettingsFor
+    from service_protocols import Serve, SettingsFor
 
 
 @pytest.fixture

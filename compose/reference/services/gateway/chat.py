@@ -33,6 +33,17 @@ _LINE: TypeAdapter[TokenLine | CompletionDone] = TypeAdapter(
 )
 
 
+# One event as its reader sees it; the data is JSON: TokenEvent, DoneEvent or ErrorAnswer.
+_EVENT_SCHEMA = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["token", "done", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
+
 class _Relay(StreamingResponse):
     """A streamed answer that lets go of its source even where it never got to start."""
 
@@ -45,18 +56,13 @@ class _Relay(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-class _EventStream(StreamingResponse):
-    """Names the media type for OpenAPI."""
-
-    media_type = EVENT_STREAM
-
-
 @router.post(
     "/v1/chat",
     tags=["public"],
-    response_class=_EventStream,
+    # Its media type is None, so that errors stay described as JSON.
+    response_class=StreamingResponse,
     responses={
-        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        200: {"content": {EVENT_STREAM: {"schema": _EVENT_SCHEMA}}},
         **errors(401, 429, 503),
     },
 )

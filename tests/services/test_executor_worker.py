@@ -1,0 +1,351 @@
+"""The worker: every acknowledged job ends, with one result at most, whoever is killed (issue 2).
+
+Real memory-engine, control-plane and targets on real ports; a kill is simulated where
+its effect on the others is the same, and done for real by the stack tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from services.control_plane import app as control_plane
+from services.executor.fetch import Fetcher, FetchError
+from services.executor.hosts import HostRefusedError, check_url
+from services.executor.strategies import STRATEGIES
+from services.executor.worker import Worker
+from services.kit.client import close_shared_client
+from services.memory_engine import app as memory_engine
+from services.queue import NewMessage, open_queue
+from services.targets import app as targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from service_protocols import Serve, Served, SettingsFor
+
+    from services.kit.settings import Settings
+
+ENDED = ("completed", "failed")
+
+
+@dataclass(frozen=True)
+class System:
+    """The executor's neighbours, and the settings under which it finds them."""
+
+    memory: Served
+    control: Served
+    target: str
+    settings: Settings
+    headers: dict[str, str]
+
+    def submit(self, path: str, strategy: str = "vanilla") -> str:
+        body = {
+            "kind": "fetch",
+            "strategy": strategy,
+            "priority": "normal",
+            "target": self.target + path,
+            "sequence": 1,
+        }
+        response = httpx.post(
+            f"{self.control.url}/api/v1/jobs", json=body, headers=self.headers, trust_env=False
+        )
+        assert response.status_code == 201
+        return str(response.json()["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        url = f"{self.control.url}/api/v1/jobs/{job_id}"
+        job: dict[str, Any] = httpx.get(url, headers=self.headers, trust_env=False).json()
+        return job
+
+    def ended(self, *job_ids: str) -> bool:
+        return all(self.job(job_id)["status"] in ENDED for job_id in job_ids)
+
+    def work_until(self, met: Callable[[], bool]) -> None:
+        """Run a worker until `met`, then cancel it as the end of the service does."""
+        asyncio.run(self._work_until(met))
+
+    async def _work_until(self, met: Callable[[], bool]) -> None:
+        queue = open_queue(self.settings.queue_url)
+        working = asyncio.create_task(Worker(self.settings, queue).run())
+        try:
+            async with asyncio.timeout(30):
+                while not await asyncio.to_thread(met):  # noqa: ASYNC110 - what is met lies in databases
+                    await asyncio.sleep(0.02)
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+            await queue.close()
+            await close_shared_client()
+
+
+@pytest.fixture
+def system(settings_for: SettingsFor, serve: Serve, client_headers: dict[str, str]) -> System:
+    memory = serve(memory_engine.build(settings_for("memory-engine")))
+    control = serve(control_plane.build(settings_for("control-plane")))
+    target = serve(targets.build(settings_for("targets"))).url
+    settings = settings_for(
+        "executor",
+        {"memory-engine": memory.url, "control-plane": control.url},
+        allowed_hosts=(target.removeprefix("http://"),),
+    )
+    return System(memory, control, target, settings, client_headers)
+
+
+def rows(folder: Path, database: str, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(folder / f"{database}.db")) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_job_is_fetched_stored_reported_and_acknowledged(
+    system: System, state_folder: Path, strategy: str
+) -> None:
+    job_id = system.submit("/plain/", strategy)
+    system.work_until(lambda: system.ended(job_id) and not _waiting(state_folder))
+    job = system.job(job_id)
+    assert (job["status"], job["attempts"], job["error"]) == ("completed", 1, None)
+    ((stored_id, sha256),) = rows(
+        state_folder, "memory-engine", "SELECT job_id, sha256 FROM results"
+    )
+    assert (stored_id, sha256) == (job_id, job["result"]["sha256"])
+    assert job["result"]["http_status"] == 200
+
+
+def _waiting(folder: Path) -> list[tuple[Any, ...]]:
+    return rows(folder, "queue", "SELECT job_id, deliveries FROM messages")
+
+
+@pytest.mark.parametrize(
+    ("path", "strategy", "wanted"),
+    [
+        ("/http-test/status/404", "assault", "expected a 2xx answer, got 404"),
+        ("/http-test/status/503", "vanilla", "got 503 (after 1 attempt, vanilla)"),
+        ("/http-test/status/503", "stealth", "got 503 (after 3 attempts, stealth)"),
+        ("/http-test/status/304", "vanilla", "got 304"),
+    ],
+)
+def test_an_answer_other_than_2xx_fails_the_job(
+    system: System, state_folder: Path, path: str, strategy: str, wanted: str
+) -> None:
+    job_id = system.submit(path, strategy)
+    system.work_until(lambda: system.ended(job_id))
+    assert system.job(job_id)["status"] == "failed"
+    assert wanted in system.job(job_id)["error"]
+    assert rows(state_folder, "memory-engine", "SELECT * FROM results") == []
+
+
+def test_a_host_that_is_not_allowed_fails_the_job(system: System) -> None:
+    elsewhere = replace(system, target="http://127.0.0.1:1")
+    job_id = elsewhere.submit("/")
+    system.work_until(lambda: system.ended(job_id))
+    assert "not an allowed host" in system.job(job_id)["error"]
+
+
+def test_a_stored_result_is_reported_and_not_fetched_again(
+    system: System, state_folder: Path
+) -> None:
+    """The executor was killed between storing and reporting."""
+    job_id = system.submit("/http-test/status/503")
+    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO results VALUES (?, 'x', ?, 1, '{\"http_status\": \"203\"}', '')",
+            (job_id, hashlib.sha256(b"x").hexdigest()),
+        )
+    system.work_until(lambda: system.ended(job_id))
+    job = system.job(job_id)
+    assert job["status"] == "completed"
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert job["result"] == {"sha256": digest, "size_bytes": 1, "http_status": 203}
+    assert job["attempts"] == 0
+
+
+def test_a_job_that_ended_is_acknowledged_and_not_run_again(
+    system: System, state_folder: Path
+) -> None:
+    """The executor was killed between reporting and acknowledging."""
+    job_id = system.submit("/http-test/status/404")
+    system.work_until(lambda: system.ended(job_id) and not _waiting(state_folder))
+    before = system.job(job_id)
+    again = NewMessage(job_id, "low", {"strategy": "vanilla", "target": f"{system.target}/plain/"})
+    asyncio.run(open_queue(system.settings.queue_url).publish([again]))
+    system.work_until(lambda: not _waiting(state_folder))
+    assert system.job(job_id) == before
+    assert rows(state_folder, "memory-engine", "SELECT * FROM results") == []
+
+
+def test_used_up_executions_fail_the_job(system: System, state_folder: Path) -> None:
+    """A job whose every execution was killed must end as well."""
+    job_id = system.submit("/plain/")
+    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
+        connection.execute("UPDATE jobs SET status = 'running', attempts = 5")
+    system.work_until(lambda: system.ended(job_id))
+    job = system.job(job_id)
+    assert (job["status"], job["attempts"]) == ("failed", 5)
+    assert job["error"] == "given up: 5 executions were begun and none ended"
+
+
+@pytest.mark.parametrize("down", ["memory-engine", "control-plane"])
+def test_a_neighbour_that_is_down_costs_no_attempt_and_no_job(
+    system: System, state_folder: Path, down: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.executor.neighbours.ATTEMPTS", 1)
+    monkeypatch.setattr("services.queue.sqlite.LEASE_SECONDS", 0.2)
+    job_id = system.submit("/plain/")
+    urls = {**system.settings.urls, down: "http://127.0.0.1:1"}
+    alone = replace(system, settings=replace(system.settings, urls=urls))
+    alone.work_until(lambda: any(deliveries > 6 for _, deliveries in _waiting(state_folder)))
+    assert system.job(job_id)["attempts"] == 0
+    system.work_until(lambda: system.ended(job_id))
+    assert (system.job(job_id)["status"], system.job(job_id)["attempts"]) == ("completed", 1)
+
+
+def test_a_job_nobody_knows_is_put_aside(system: System, state_folder: Path) -> None:
+    stray = NewMessage("job-stray", "low", {"strategy": "vanilla", "target": system.target})
+    asyncio.run(open_queue(system.settings.queue_url).publish([stray]))
+    system.work_until(lambda: not _waiting(state_folder))
+    dead = rows(state_folder, "queue", "SELECT job_id, reason FROM dead_messages")
+    assert dead == [("job-stray", "the control-plane does not know this job")]
+
+
+def test_a_stopped_worker_gives_its_leases_back(system: System, state_folder: Path) -> None:
+    job_id = system.submit("/http-test/delay/5")
+    system.work_until(lambda: system.job(job_id)["status"] == "running")
+    leases = rows(state_folder, "queue", "SELECT job_id, leased_until FROM messages")
+    assert leases == [(job_id, 0.0)]
+
+
+def test_a_busy_worker_keeps_its_lease(
+    system: System, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fetch longer than a lease is executed once."""
+    monkeypatch.setattr("services.queue.sqlite.LEASE_SECONDS", 0.6)
+    monkeypatch.setattr("services.executor.worker._EXTEND_SECONDS", 0.1)
+    job_id = system.submit("/http-test/delay/1.5")
+    system.work_until(lambda: system.ended(job_id) and not _waiting(state_folder))
+    assert (system.job(job_id)["status"], system.job(job_id)["attempts"]) == ("completed", 1)
+
+
+ALLOWED = ("good.example", "good.example:8080", "127.0.0.1:7060")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://good.example/",
+        "https://GOOD.example/x?y#z",
+        "http://good.example:8080/",
+        "http://127.0.0.1:7060/",
+    ],
+)
+def test_an_allowed_host_passes(url: str) -> None:
+    check_url(url, ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://good.example:81/",
+        "http://good.example.evil/",
+        "http://evil/good.example",
+        "http://good.example@evil/",
+        "http://user:word@good.example/",
+        "http://evil\\@good.example/",
+        "http://good.example\n.evil/",
+        "http://127.0.0.1/",
+        "http://0x7f000001:7060/",
+        "ftp://good.example/",
+        "file:///etc/passwd",
+        "//good.example/",
+        "http://[::1/",
+        "http://good.example:99999/",
+        "http:///x",
+        "",
+        "http://good.example/" + "x" * 2048,
+    ],
+)
+def test_any_other_url_is_refused(url: str) -> None:
+    with pytest.raises(HostRefusedError):
+        check_url(url, ALLOWED)
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture
+def site(serve: Serve) -> Callable[[Callable[[str], Answer]], str]:
+    """Serves answers that no well-behaved site gives."""
+
+    def start(answer: Callable[[str], Answer]) -> str:
+        from starlette.applications import Starlette
+        from starlette.responses import Response
+        from starlette.routing import Route
+
+        async def reply(request: Any) -> Response:
+            status, headers, body = answer(request.url.path)
+            return Response(body, status, headers)
+
+        return serve(Starlette(routes=[Route("/{path:path}", reply)])).url
+
+    return start
+
+
+def fetch(url: str, strategy: str = "vanilla") -> Coroutine[Any, Any, Any]:
+    async def run() -> Any:
+        async with Fetcher((url.removeprefix("http://").partition("/")[0],)) as fetcher:
+            return await fetcher.fetch(url, STRATEGIES[strategy])
+
+    return run()
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "not an allowed host"),
+        ((302, {"Location": "file:///etc/passwd"}, b""), "expected an http or https URL"),
+        ((302, {"Location": "/again"}, b""), "at most 5 redirects"),
+        ((302, {}, b""), "expected a 2xx answer, got 302"),
+        ((200, {}, b"x" * 1_048_577), "at most 1048576 bytes"),
+        ((200, {"Content-Encoding": "gzip"}, b"x"), "without compression"),
+    ],
+)
+def test_an_answer_that_breaks_the_rules_is_refused(
+    site: Callable[[Callable[[str], Answer]], str], answer: Answer, wanted: str
+) -> None:
+    with pytest.raises(FetchError, match=wanted):
+        asyncio.run(fetch(site(lambda _path: answer)))
+
+
+def test_a_passing_failure_is_tried_again_with_other_headers(
+    site: Callable[[Callable[[str], Answer]], str],
+) -> None:
+    statuses = iter([503, 429, 200])
+    url = site(lambda _path: (next(statuses), {"Retry-After": "0"}, b"at last"))
+    assert asyncio.run(fetch(url, "assault")).content == "at last"
+
+
+def test_content_is_text_that_any_store_takes(
+    site: Callable[[Callable[[str], Answer]], str],
+) -> None:
+    url = site(lambda _path: (200, {"Content-Type": "text/plain; charset=utf-8"}, b"a\x00\xff"))
+    assert asyncio.run(fetch(url)).content == "a\ufffd\ufffd"
+
+
+def test_a_fetch_over_its_budget_fails(system: System) -> None:
+    hurried = replace(STRATEGIES["vanilla"], budget_seconds=0.05)
+
+    async def run() -> None:
+        async with Fetcher(system.settings.allowed_hosts) as fetcher:
+            await fetcher.fetch(f"{system.target}/http-test/delay/5", hurried)
+
+    with pytest.raises(FetchError, match=r"no answer within the 0\.05 s"):
+        asyncio.run(run())
