@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +12,15 @@ from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
-from services.control_plane.app import build as build_control_plane
-from services.executor.app import build as build_executor
 from services.gateway.app import build
 from services.kit.settings import SYSTEM_SERVICES
-from services.memory_engine.app import build as build_memory_engine
-from services.model_router.app import build as build_model_router
-from services.sessions.app import build as build_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from service_protocols import Serve, SettingsFor
 
-NEIGHBOURS: dict[str, Callable[..., FastAPI]] = {
-    "model-router": build_model_router,
-    "memory-engine": build_memory_engine,
-    "sessions": build_sessions,
-    "executor": build_executor,
-    "control-plane": build_control_plane,
-}
+NEIGHBOURS = SYSTEM_SERVICES[1:]
 TRACE_ID = "0123456789abcdef" * 2
 
 
@@ -40,9 +30,9 @@ def urls(settings_for: SettingsFor, serve: Serve) -> dict[str, str]:
     found: dict[str, str] = {}
     found["site"] = serve(_site()).url
     host = found["site"].removeprefix("http://")
-    for name, build_one in reversed(NEIGHBOURS.items()):
-        settings = settings_for(name, found, allowed_hosts=(host,))
-        found[name] = serve(build_one(settings)).url
+    for name in reversed(NEIGHBOURS):
+        module = importlib.import_module(f"services.{name.replace('-', '_')}.app")
+        found[name] = serve(module.build(settings_for(name, found, allowed_hosts=(host,)))).url
     return found
 
 
