@@ -134,7 +134,9 @@ def test_an_installed_file_that_differs_from_the_lock_fails(smoke: Smoke, change
             module.unlink()
         else:
             planted.mkdir()
-            (planted / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 9.9\n")
+            (planted / "METADATA").write_text(
+                "Metadata-Version: 2.1\nName: planted\nVersion: 9.9\n"
+            )
         assert smoke() == Exit.FAILED
         assert smoke.failed_phase() == "verify lock"
     finally:

@@ -1,0 +1,130 @@
+"""scripts/check_prerequisites.py (G0): each check has a case in which it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+import check_prerequisites
+from common.cli import Exit
+from fakes.system import stack_value, write_stack, write_value
+from stack import prerequisites
+from stack.load import load_stack
+from stack.ports import local_ports
+from stack.prerequisites import Surroundings, run_checks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Surroundings:
+    stack = load_stack(write_stack(tmp_path), {})
+    return Surroundings(stack, tmp_path / "out", {"PYTHONHASHSEED": "0"})
+
+
+def outcome(around: Surroundings, name: str) -> tuple[str, str]:
+    (found,) = [result for result in run_checks(around) if result.name == name]
+    return found.outcome, found.detail
+
+
+def test_a_good_machine_passes_every_check_that_applies(around: Surroundings) -> None:
+    found = {result.name: result.outcome for result in run_checks(around)}
+    assert found.pop("requirements-locked") == "skipped"
+    assert set(found.values()) == {"passed"}
+    assert len(found) == 6
+
+
+def test_an_old_python_fails(around: Surroundings) -> None:
+    assert outcome(replace(around, python=(3, 10, 9)), "python-version") == (
+        "failed",
+        "expected Python 3.11 or newer, got 3.10.9: install a newer one",
+    )
+
+
+def test_another_version_than_the_locked_one_fails(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = {**prerequisites.locked_versions(prerequisites.ROOT / "constraints.txt")}
+    monkeypatch.setattr(prerequisites, "locked_versions", lambda _: {**locked, "psutil": "0.1"})
+    what, why = outcome(around, "packages-locked")
+    assert what == "failed"
+    assert "expected psutil 0.1, got" in why
+    assert "make bootstrap" in why
+
+
+def test_a_taken_port_fails_and_names_its_owner(around: Surroundings) -> None:
+    port = local_ports(around.stack.services)["jobs"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        what, why = outcome(around, "ports-free")
+    assert what == "failed"
+    assert f"port {port} of jobs is taken by pid {os.getpid()}" in why
+
+
+def test_an_output_folder_that_can_not_be_written_fails(around: Surroundings) -> None:
+    around.output_dir.write_text("a file in the way")
+    what, why = outcome(around, "folders-writable")
+    assert what == "failed"
+    assert str(around.output_dir) in why
+
+
+def test_too_little_space_fails(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites, "MINIMUM_FREE_BYTES", 1 << 60)
+    what, why = outcome(around, "folders-writable")
+    assert what == "failed"
+    assert "MiB free" in why
+
+
+@pytest.mark.parametrize("value", [None, "1", "random"])
+def test_an_unset_hash_seed_fails(around: Surroundings, value: str | None) -> None:
+    environ = {} if value is None else {"PYTHONHASHSEED": value}
+    what, why = outcome(replace(around, environ=environ), "hash-seed")
+    assert what == "failed"
+    assert "export PYTHONHASHSEED=0" in why
+
+
+def test_a_service_without_the_hash_seed_fails(tmp_path: Path, around: Surroundings) -> None:
+    value = stack_value()
+    del value["runtimes"]["process"]["environment"]["PYTHONHASHSEED"]
+    stack = load_stack(write_value(tmp_path, value), {})
+    what, why = outcome(replace(around, stack=stack), "deterministic-mode")
+    assert what == "failed"
+    assert "runtimes.process.environment" in why
+
+
+def test_a_lock_without_hashes_fails(tmp_path: Path, around: Surroundings) -> None:
+    value = stack_value()
+    value["runtimes"]["process"]["requirements"] = "requirements.txt"
+    (tmp_path / "requirements.txt").write_text("six==1.17.0\n")
+    stack = load_stack(write_value(tmp_path, value), {})
+    assert outcome(replace(around, stack=stack), "requirements-locked")[0] == "failed"
+
+
+def test_a_running_stack_needs_no_free_port(around: Surroundings) -> None:
+    assert outcome(replace(around, external=True), "ports-free")[0] == "skipped"
+
+
+def test_the_script_exits_1_when_a_check_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--stack", str(write_stack(tmp_path)), "--output-dir", str(tmp_path), "--json"]
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    assert check_prerequisites.main(arguments) == Exit.PASSED
+    capsys.readouterr()
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    assert check_prerequisites.main(arguments) == Exit.FAILED
+    results = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in results if row["outcome"] == "failed"] == ["hash-seed"]
+
+
+def test_this_python_is_new_enough(around: Surroundings) -> None:
+    assert around.python == sys.version_info[:3]
+    assert outcome(around, "python-version")[0] == "passed"

@@ -1,0 +1,135 @@
+"""The project's own rules, held against the tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stack.environment import locked_versions
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Package names of requirement texts."""
+    return {found[0].lower() for found in map(NAME.match, requirements) if found}
+
+
+def header(script: Path) -> list[str]:
+    """The dependencies in a script's PEP 723 header."""
+    block = re.search(r"^# /// script\n(.*?)^# ///$", script.read_text(), re.MULTILINE | re.DOTALL)
+    assert block, f"{script.name} has no PEP 723 header"
+    value = tomllib.loads("".join(line[2:] + "\n" for line in block[1].splitlines()))
+    assert value["requires-python"] == ">=3.11"
+    return list(value["dependencies"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_header_names_packages_of_the_scripts_group(script: Path) -> None:
+    assert names(header(script)) <= names(GROUPS["scripts"])
+
+
+def test_every_dependency_is_locked_with_a_hash() -> None:
+    locked = locked_versions(ROOT / "constraints.txt")
+    for group, requirements in GROUPS.items():
+        assert names(requirements) <= locked.keys(), group
+
+
+def test_the_services_lock_is_a_part_of_the_one_resolution() -> None:
+    whole = locked_versions(ROOT / "constraints.txt")
+    services = locked_versions(ROOT / "compose/reference/requirements.txt")
+    assert services.items() <= whole.items()
+    assert names(GROUPS["services"]) <= services.keys()
+
+
+@pytest.mark.parametrize("lock", ["constraints.txt", "compose/reference/requirements.txt"])
+def test_no_lock_names_an_index(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_help_works_from_any_folder_with_examples_and_no_package(
+    script: Path, tmp_path: Path
+) -> None:
+    """`-S` hides site-packages: help must need the standard library only."""
+    done = subprocess.run(
+        [sys.executable, "-S", str(script), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "examples:" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["run_proof_pack", "spinup_smoke", "verify_evidence"])
+def test_a_missing_package_is_one_line_that_says_what_to_do(name: str, tmp_path: Path) -> None:
+    arguments = ["x", "--key", "y"] if name == "verify_evidence" else []
+    done = subprocess.run(
+        [sys.executable, "-S", str(ROOT / "scripts" / f"{name}.py"), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "make bootstrap" in done.stderr or "can't read" in done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_script_has_its_test_file(script: Path) -> None:
+    assert (ROOT / "tests" / f"test_{script.stem}.py").is_file()
+
+
+def test_no_script_names_a_service_of_the_reference_system() -> None:
+    """Design: a service's name stands only in a stack file."""
+    stack = yaml.safe_load((ROOT / "compose/reference/stack.yaml").read_text())
+    found = [
+        f"{path.name}: {service['name']}"
+        for path in (ROOT / "scripts").rglob("*.py")
+        for service in stack["services"]
+        if re.search(rf"['\"/]{service['name']}['\"/]", path.read_text())
+        and service["name"] != "targets"  # also the stack file's own word for what jobs work on
+    ]
+    assert found == []
+
+
+def test_every_make_target_is_a_nox_session() -> None:
+    targets = re.search(
+        r"^SESSIONS := (.*?)\n\.PHONY", (ROOT / "Makefile").read_text(), re.M | re.S
+    )
+    assert targets
+    source = (ROOT / "noxfile.py").read_text()
+    functions = re.findall(r"@nox\.session(?:\((.*?)\))?\ndef (\w+)\(", source)
+    sessions = set()
+    for options, function in functions:
+        named = re.search(r'name="([^"]+)"', options)
+        sessions.add(named[1] if named else function)
+    assert set(targets[1].replace("\\", " ").split()) == sessions
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        for line in path.read_text().splitlines():
+            if "uses:" in line:
+                assert re.search(r"@[0-9a-f]{40} # v", line), f"{path.name}: {line.strip()}"
+
+
+def test_adrs_are_numbered_without_a_gap() -> None:
+    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs/adr").glob("*.md"))
+    assert numbers == [*range(1, len(numbers) + 1)]
