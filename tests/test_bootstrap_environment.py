@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import bootstrap_environment
 import pytest
 
-import bootstrap_environment
 from common.cli import ConfigurationError, Exit, ScriptError
 
 if TYPE_CHECKING:

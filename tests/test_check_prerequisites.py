@@ -9,12 +9,14 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 import check_prerequisites
-from common.cli import Exit
+import pytest
 from fakes.system import stack_value, write_stack, write_value
+
+from common.cli import Exit
+from common.folders import ROOT
 from stack import prerequisites
+from stack.environment import locked_versions
 from stack.load import load_stack
 from stack.ports import local_ports
 from stack.prerequisites import Surroundings, run_checks
@@ -51,7 +53,7 @@ def test_an_old_python_fails(around: Surroundings) -> None:
 def test_another_version_than_the_locked_one_fails(
     around: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked = {**prerequisites.locked_versions(prerequisites.ROOT / "constraints.txt")}
+    locked = locked_versions(ROOT / "constraints.txt")
     monkeypatch.setattr(prerequisites, "locked_versions", lambda _: {**locked, "psutil": "0.1"})
     what, why = outcome(around, "packages-locked")
     assert what == "failed"

@@ -75,11 +75,10 @@ def test_help_works_from_any_folder_with_examples_and_no_package(
     assert "examples:" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["run_proof_pack", "spinup_smoke", "verify_evidence"])
+@pytest.mark.parametrize("name", ["check_prerequisites", "run_proof_pack", "spinup_smoke"])
 def test_a_missing_package_is_one_line_that_says_what_to_do(name: str, tmp_path: Path) -> None:
-    arguments = ["x", "--key", "y"] if name == "verify_evidence" else []
     done = subprocess.run(
-        [sys.executable, "-S", str(ROOT / "scripts" / f"{name}.py"), *arguments],
+        [sys.executable, "-S", str(ROOT / "scripts" / f"{name}.py")],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -88,7 +87,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_do(name: str, tmp_path:
     )
     assert done.returncode == 78, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "make bootstrap" in done.stderr or "can't read" in done.stderr
+    assert "make bootstrap" in done.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -111,7 +110,7 @@ def test_no_script_names_a_service_of_the_reference_system() -> None:
 
 def test_every_make_target_is_a_nox_session() -> None:
     targets = re.search(
-        r"^SESSIONS := (.*?)\n\.PHONY", (ROOT / "Makefile").read_text(), re.M | re.S
+        r"^SESSIONS := (.*?)\n\.PHONY", (ROOT / "Makefile").read_text(), re.MULTILINE | re.DOTALL
     )
     assert targets
     source = (ROOT / "noxfile.py").read_text()

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-
 import run_benchmarks
+from run_benchmarks import Benchmark, seconds
+
 from common.cli import Exit, ScriptError, UsageError
 from evidence.sample import Shape, measure_bundle
-from run_benchmarks import Benchmark, seconds
 
 if TYPE_CHECKING:
     import argparse

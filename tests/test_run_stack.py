@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 import run_stack
-from common.cli import Exit, ScriptError
 from fakes.system import write_stack
+
+from common.cli import Exit, ScriptError
 from stack.load import load_stack
 from stack.ports import listeners, local_ports, port_is_free
 

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 import spinup_smoke
-from common.cli import ConfigurationError, Exit, UsageError
 from fakes.system import stack_value, write_value
+
+from common.cli import ConfigurationError, Exit, UsageError
 from stack.environment import environment_folder
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Smoke:
 
     @property
     def evidence(self) -> Path:
-        return sorted(self.output.iterdir())[-1] / "evidence"
+        return max(self.output.iterdir()) / "evidence"
 
     @property
     def transcript(self) -> dict[str, Any]:

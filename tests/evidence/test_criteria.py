@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from common.cli import ConfigurationError
 from evidence import criteria
 from evidence.criteria import Criterion, judge, load_criteria, verdict_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def rule(name: str, expected: float | str) -> Criterion:
