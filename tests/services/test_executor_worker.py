@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from services.control_plane import app as control_plane
+from services.executor import worker
 from services.executor.strategies import STRATEGIES
 from services.executor.worker import Worker
 from services.kit.client import close_shared_client
@@ -117,6 +118,20 @@ def test_a_job_is_fetched_stored_reported_and_acknowledged(
     )
     assert (stored_id, sha256) == (job_id, job["result"]["sha256"])
     assert job["result"]["http_status"] == 200
+
+
+def test_a_job_that_a_neighbour_always_refuses_ends_failed(
+    system: System, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored result that no longer fits its digest makes the memory-engine answer 500."""
+    job_id = system.submit("/plain/")
+    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO results SELECT ?, 'x', ?, 1, '{}', 0.0", (job_id, "0" * 64)
+        )
+    monkeypatch.setattr(worker, "MAXIMUM_DELIVERIES", 0)
+    system.work_until(lambda: system.ended(job_id))
+    assert "given up after 0 deliveries" in system.job(job_id)["error"]
 
 
 def _waiting(folder: Path) -> list[tuple[Any, ...]]:

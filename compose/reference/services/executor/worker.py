@@ -10,7 +10,9 @@ ends, and each step finds what the one before the kill has done:
 
 Executions, not deliveries, count as attempts. The control-plane counts one right
 before a fetch, and only after the memory-engine has answered: while either neighbour
-is down, messages come and go without using up attempts.
+is down, messages come and go without using up attempts. Patience ends after
+MAXIMUM_DELIVERIES, so that a neighbour that answers but always refuses can't keep an
+acknowledged job waiting for ever.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 WORKERS = 8
 POLL_SECONDS = 0.05
+# A delivery that waits takes a lease of 5 s, so this is at least 5 minutes of patience.
+MAXIMUM_DELIVERIES = 60
 _EXTEND_SECONDS = LEASE_SECONDS / 3
 _TROUBLE_PAUSE_SECONDS = 0.5
 _RELEASE_SECONDS = 0.5
@@ -118,6 +122,8 @@ class Worker:
 
     async def _outcome(self, message: Message) -> dict[str, Any] | None:
         """How the job ends; None where it has ended already."""
+        if message.deliveries > MAXIMUM_DELIVERIES:
+            return _failed(f"given up after {MAXIMUM_DELIVERIES} deliveries: a neighbour refuses it")
         stored = await self._neighbours.stored_result(message.job_id)
         if stored is not None:
             return _completed(stored)
