@@ -24,6 +24,7 @@ machine whose speed drifts.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -164,8 +165,13 @@ def seconds(command: Sequence[str], **more: Any) -> float:  # noqa: ANN401 - pas
     Raises:
         ScriptError: it failed; a figure of a failed command says nothing.
     """
+    # As users run Python: compiled modules are kept from one run to the next.
+    environment = {**os.environ, **more.pop("env", {})}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     begun = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, **more
+    )
     elapsed = time.perf_counter() - begun
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    from evidence.hash_tree import TreeHashing
     from evidence.verify import Result
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -91,12 +92,21 @@ def as_json(result: Result, keyid: str) -> str:
     return json.dumps(document, indent=2, sort_keys=True)
 
 
+def start_hashing(bundle: Path) -> TreeHashing | None:
+    """Let a second process hash while this one loads its modules; None leaves it to later."""
+    from evidence.hash_tree import TreeHashing
+
+    try:
+        # As the verifier does: the reader's own path may be a link, evidence/ may not.
+        evidence = bundle.resolve() / "evidence"
+        return None if evidence.is_symlink() else TreeHashing(str(evidence))
+    except OSError:
+        return None
+
+
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Verify one bundle and say so."""
     options = arguments(argv)
-    from evidence.public_key import load_public_key
-    from evidence.verify import Wanted, verify_bundle
-
     if not options.bundle.is_dir():
         raise UsageError(
             f"expected a bundle folder, got {options.bundle}: give a sealed run folder"
@@ -105,9 +115,13 @@ def main(argv: Sequence[str] | None = None) -> Exit:
         raise ConfigurationError(
             f"{options.key}: a key from the bundle proves nothing: get KEY.pub from the signer"
         )
+    hashing = start_hashing(options.bundle)
+    from evidence.public_key import load_public_key
+    from evidence.verify import Wanted, verify_bundle
+
     key = load_public_key(options.key)
     wanted = Wanted(options.commit, options.run_id, options.max_age)
-    result = verify_bundle(options.bundle, key, wanted)
+    result = verify_bundle(options.bundle, key, wanted, hashing=hashing)
     print(as_json(result, key.keyid) if options.json else report(result, options.bundle))
     if not result.authentic or result.claims is None:
         return Exit.FAILED

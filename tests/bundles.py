@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.hashing import sha256_bytes
 from evidence import attestation, manifest
-from evidence.files import walk
+from evidence.hash_tree import hash_tree
 from evidence.key_store import make_pair
 from evidence.keys import load_signer
 from evidence.run_folder import RunFolder
@@ -115,8 +115,7 @@ def sign_manifest(bundle: Path, key: SigningKey) -> None:
 
 def rebuild_manifest(bundle: Path) -> None:
     """Write the manifest of what is in evidence/ now, without any check."""
-    files, _ = walk(str(bundle / "evidence"))
-    digests, _ = manifest.hash_files(str(bundle / "evidence"), files)
+    digests, _ = hash_tree(str(bundle / "evidence"))
     (bundle / manifest.MANIFEST).write_bytes(manifest.render(digests))
 
 

@@ -2,105 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import stat
-import threading
 from typing import TYPE_CHECKING
 
 from common.cli import ScriptError
-from common.hashing import BLOCK_BYTES, sha256_file
-from evidence.files import READ_FLAGS, ArtifactError, safe_name, shown, walk
+from evidence.files import ArtifactError, safe_name, shown
+from evidence.hash_tree import TreeHashing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 MANIFEST = "sha256_manifest.txt"
 _PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
 _SAFE_LINE = re.compile(rf"[0-9a-f]{{64}}  \./{_PART}(?:/{_PART})*")
-_SMALL_THREADS = 2
 _HEX_LENGTH, _PATH_AT = 64, 68
 _LINE = re.compile(r"([0-9a-f]{64})  \./([A-Za-z0-9._/-]+)")
 
 
 class ManifestError(ScriptError):
     """A manifest that is not exactly as `build` writes it."""
-
-
-def hash_files(root: str, paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """SHA-256 of files: the small ones in two threads, the large ones on all cores.
-
-    hashlib lets go of the interpreter lock while it hashes, so two threads gain a little
-    on files of a few KiB; more of them, or a queue between them, cost more than they gain.
-
-    Returns:
-        The hex digest by path, and one line for each file that could not be hashed.
-    """
-    digests: dict[str, str] = {}
-    problems: list[str] = []
-    rest: list[str] = []
-    parts = [paths[start::_SMALL_THREADS] for start in range(_SMALL_THREADS)]
-    _in_threads(_hash_small, [(root, part, digests, rest) for part in parts if part])
-    count = min(len(rest), os.cpu_count() or 2)
-    _in_threads(_hash_rest, [(root, rest, digests, problems)] * count)
-    return digests, problems
-
-
-def _in_threads(work: Callable[..., None], arguments: Sequence[tuple[object, ...]]) -> None:
-    # list.pop and append and dict assignment are atomic: the work needs no lock.
-    others = [threading.Thread(target=work, args=each) for each in arguments[1:]]
-    for other in others:
-        other.start()
-    for each in arguments[:1]:
-        work(*each)
-    for other in others:
-        other.join()
-
-
-def _hash_small(root: str, paths: Sequence[str], digests: dict[str, str], rest: list[str]) -> None:
-    """Hash what is small, regular and readable; everything else goes to `rest`."""
-    for path in paths:
-        digest = _hash_at_once(f"{root}/{path}")
-        if digest is None:
-            rest.append(path)
-        else:
-            digests[path] = digest
-
-
-def _hash_at_once(path: str) -> str | None:
-    try:
-        handle = os.open(path, READ_FLAGS)
-    except OSError:
-        return None
-    try:
-        status = os.fstat(handle)
-        size = status.st_size
-        if size > BLOCK_BYTES or not stat.S_ISREG(status.st_mode):
-            return None
-        # One byte more than expected: a file that grew meanwhile is not hashed in part.
-        data = os.read(handle, size + 1)
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
-    return hashlib.sha256(data).hexdigest() if len(data) == size else None
-
-
-def _hash_rest(root: str, queue: list[str], digests: dict[str, str], problems: list[str]) -> None:
-    while True:
-        try:
-            path = queue.pop()
-        except IndexError:
-            return
-        try:
-            digests[path] = sha256_file(f"{root}/{path}")
-        except OSError as problem:
-            reason = (problem.strerror or str(problem)).lower()
-            problems.append(f"{shown(path)}: expected a readable file, got: {reason}")
-        except ScriptError as problem:
-            problems.append(f"{shown(path)}: {problem}")
 
 
 def build(evidence: Path) -> bytes:
@@ -111,15 +32,14 @@ def build(evidence: Path) -> bytes:
             outside [A-Za-z0-9._/-], names equal after case folding, or an unreadable file.
     """
     try:
-        files, problems = walk(str(evidence))
+        hashing = TreeHashing(str(evidence))
     except OSError as problem:
         raise ArtifactError(f"can't list {evidence}: {problem.strerror}") from problem
-    if not problems:
-        digests, problems = hash_files(str(evidence), files)
-        # A thread that died must not leave its files out of what is signed.
-        left_out = set(files) - set(digests)
-        if left_out and not problems:
-            problems = [f"{shown(min(left_out))}: expected a digest, got none"]
+    digests, problems = hashing.finish()
+    # A thread that died must not leave its files out of what is signed.
+    left_out = set(hashing.files) - set(digests)
+    if left_out and not problems:
+        problems = [f"{shown(min(left_out))}: expected a digest, got none"]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ArtifactError(f"evidence can't be sealed: {problems[0]}{more}")
@@ -130,6 +50,19 @@ def render(digests: Mapping[str, str]) -> bytes:
     """The manifest's bytes for known digests by path."""
     # The whole line is sorted, hex first: that is what `LC_ALL=C sort` does in the recipe.
     return "".join(sorted(f"{digest}  ./{path}\n" for path, digest in digests.items())).encode()
+
+
+def digest_of(path: str, data: bytes) -> str:
+    """The digest of one file in a manifest that `build` has just made.
+
+    Raises:
+        ManifestError: the file is not in it.
+    """
+    line_end = f"  ./{path}\n".encode()
+    at = data.find(line_end)
+    if at < _HEX_LENGTH:
+        raise ManifestError(f"expected {shown(path)} in the manifest, got no such line")
+    return data[at - _HEX_LENGTH : at].decode("ascii")
 
 
 def parse(data: bytes) -> dict[str, str]:

@@ -74,11 +74,13 @@ def measure_bundle(shape: Shape, rounds: int, seconds: Callable[..., float]) -> 
         check = [sys.executable, str(_SCRIPTS / "verify_evidence.py"), "--key", str(public)]
         for _ in range(rounds + 1):
             bare = seconds(["sh", "-c", "find . -type f -exec sha256sum {} + >../sums"], cwd=data)
-            bare_check = seconds(["sha256sum", "--check", "--quiet", "../sums"], cwd=data)
             ours = seconds([*seal, str(folder), str(data), str(key)], env=environment)
             (bundle,) = (folder / "out").iterdir()
+            sealed = bundle / "evidence" / "data"
+            sums = ["sha256sum", "--check", "--quiet", str(folder / "sums")]
+            bare_check = seconds(sums, cwd=sealed)
             ours_check = seconds([*check, str(bundle)])
-            (bundle / "evidence" / "data").rename(data)
+            sealed.rename(data)
             shutil.rmtree(bundle)
             sealing.append((ours, bare))
             verifying.append((ours_check, bare_check))

@@ -90,7 +90,7 @@ def _write_proof(folder: RunFolder, claims: Claims, summary_name: str, key: Sign
         claims,
         manifest_sha256=sha256_bytes(lines),
         summary_name=summary_name,
-        summary_sha256=manifest.parse(lines)[summary_name],
+        summary_sha256=manifest.digest_of(summary_name, lines),
     )
     files = {
         manifest.MANIFEST: lines,

@@ -18,7 +18,8 @@ from common.cli import ScriptError
 from common.documents import parse_json
 from evidence import attestation, manifest
 from evidence.claims import Claims, read_claims
-from evidence.files import kind_of, read_regular, shown, walk
+from evidence.files import kind_of, read_regular, shown
+from evidence.hash_tree import TreeHashing
 from evidence.public_key import WORDS
 from evidence.trace import READABLE_TRACE, TRACE, TRACE_LIMIT_BYTES, check_trace_bytes
 from evidence.verify_page import VERIFY_PAGE, render
@@ -67,9 +68,21 @@ class Result:
 
 
 def verify_bundle(
-    bundle: Path, key: PublicKey, wanted: Wanted | None = None, now: datetime | None = None
+    bundle: Path,
+    key: PublicKey,
+    wanted: Wanted | None = None,
+    now: datetime | None = None,
+    hashing: TreeHashing | None = None,
 ) -> Result:
-    """Check a bundle against the signer's public key and the reader's demands."""
+    """Check a bundle against the signer's public key and the reader's demands.
+
+    Args:
+        bundle: the sealed folder.
+        key: the signer's, from the reader.
+        wanted: what else the reader demands.
+        now: the time that ages count to.
+        hashing: of the bundle's evidence/, where the caller has started it already.
+    """
     result = Result()
     # The reader's own path may be a link; nothing inside the bundle may.
     root = os.path.realpath(bundle)
@@ -77,7 +90,7 @@ def verify_bundle(
         return result
     proofs = _read_proofs(root, result)
     _check_signature(proofs, key, result)
-    digests = _check_files(root, proofs.get(manifest.MANIFEST), result)
+    digests = _check_files(root, proofs.get(manifest.MANIFEST), hashing, result)
     statement = _read_statement(proofs.get(attestation.ATTESTATION), key, result)
     if statement is None:
         return result
@@ -141,23 +154,22 @@ def _check_signature(proofs: dict[str, bytes], key: PublicKey, result: Result) -
         )
 
 
-def _check_files(root: str, data: bytes | None, result: Result) -> dict[str, str]:
+def _check_files(
+    root: str, data: bytes | None, hashing: TreeHashing | None, result: Result
+) -> dict[str, str]:
     """The digests of what is really there, after comparing them with the manifest."""
-    expected: dict[str, str] | None = None
-    if data is not None:
-        try:
-            expected = manifest.parse(data)
-        except ScriptError as problem:
-            result.refuse(manifest.MANIFEST, problem)
     try:
-        files, problems = walk(f"{root}/evidence")
+        got, problems = (hashing or TreeHashing(f"{root}/evidence")).finish()
     except OSError as problem:
-        files, problems = [], [f"expected readable folders, got: {problem.strerror}"]
-    got, unreadable = manifest.hash_files(f"{root}/evidence", files)
-    for line in problems + unreadable:
+        got, problems = {}, [f"expected readable folders, got: {problem.strerror}"]
+    for line in problems:
         result.refuse("evidence", line)
-    if expected is not None:
-        _compare(expected, got, result)
+    if data is None or (got and manifest.render(got) == data):
+        return got  # what we would write ourselves is well formed: no need to parse it
+    try:
+        _compare(manifest.parse(data), got, result)
+    except ScriptError as problem:
+        result.refuse(manifest.MANIFEST, problem)
     return got
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from common.hashing import BLOCK_BYTES
 from evidence.files import ArtifactError
-from evidence.manifest import ManifestError, build, parse, render
+from evidence.manifest import ManifestError, build, digest_of, parse, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,8 @@ def test_a_file_left_unhashed_is_never_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = fill(tmp_path / "evidence")
-    monkeypatch.setattr("evidence.manifest._hash_small", lambda *_: None)
+    monkeypatch.setattr("evidence.hash_tree._hash_small", lambda *_: None)
+    monkeypatch.setattr("evidence.hash_tree._hash_rest", lambda *_: None)
     with pytest.raises(ArtifactError, match="expected a digest, got none"):
         build(folder)
 
@@ -180,3 +181,14 @@ def test_no_bytes_crash_the_reader(data: bytes) -> None:
     except ManifestError:
         return
     assert render(digests) == data
+
+
+def test_one_digest_is_that_of_the_whole_path(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.json").write_bytes(b"inner")
+    (tmp_path / "x.json").write_bytes(b"outer")
+    lines = build(tmp_path)
+    assert digest_of("x.json", lines) == hashlib.sha256(b"outer").hexdigest()
+    assert digest_of("a/x.json", lines) == hashlib.sha256(b"inner").hexdigest()
+    with pytest.raises(ManifestError, match="no such line"):
+        digest_of("json", lines)

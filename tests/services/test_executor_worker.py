@@ -126,9 +126,7 @@ def test_a_job_that_a_neighbour_always_refuses_ends_failed(
     """A stored result that no longer fits its digest makes the memory-engine answer 500."""
     job_id = system.submit("/plain/")
     with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
-        connection.execute(
-            "INSERT INTO results SELECT ?, 'x', ?, 1, '{}', 0.0", (job_id, "0" * 64)
-        )
+        connection.execute("INSERT INTO results SELECT ?, 'x', ?, 1, '{}', 0.0", (job_id, "0" * 64))
     monkeypatch.setattr(worker, "MAXIMUM_DELIVERIES", 0)
     system.work_until(lambda: system.ended(job_id))
     assert "given up after 0 deliveries" in system.job(job_id)["error"]
