@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +57,9 @@ def measure_bundle(shape: Shape, rounds: int, seconds: Callable[..., float]) -> 
     Raises:
         ConfigurationError: there is no sha256sum to compare with.
     """
+    import shutil
+    import tempfile
+
     if shutil.which("sha256sum") is None:
         raise ConfigurationError("no sha256sum to compare with: install GNU coreutils")
     sealing: Pairs = []
@@ -101,6 +101,8 @@ def make_files(folder: Path, shape: Shape) -> None:
 
 def make_key(folder: Path) -> tuple[Path, Path]:
     """A key pair for the samples, made by the same command that users have."""
+    import subprocess
+
     script = str(_SCRIPTS / "sign_transcript.py")
     name = folder / "sample-key"
     subprocess.run(

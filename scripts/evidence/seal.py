@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -119,10 +120,11 @@ def _rename(folder: RunFolder) -> Path:
 
 
 def _sync(root: Path) -> None:
-    paths = [os.path.join(top, name) for top, _, names in os.walk(root) for name in names]  # noqa: PTH118 - Path would double the time for 10,000 files
-    if len(paths) > _SYNC_EACH_FILES and _sync_file_system(root):
+    paths = (os.path.join(top, name) for top, _, names in os.walk(root) for name in names)  # noqa: PTH118 - Path would double the time for 10,000 files
+    first = [*itertools.islice(paths, _SYNC_EACH_FILES)]
+    if len(first) == _SYNC_EACH_FILES and _sync_file_system(root):
         return
-    for path in paths:
+    for path in itertools.chain(first, paths):
         # Windows wants a handle that may write to flush it.
         handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
         try:
