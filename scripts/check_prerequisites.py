@@ -55,11 +55,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Exit 0 when no check failed and at least one passed, else 1."""
     options = parse(argv)
+    from evidence.session import remove_leftovers
     from stack.load import load_stack
     from stack.prerequisites import FAILED, PASSED, run_checks, surroundings
 
     stack = load_stack(options.stack)
     external = stack.service(stack.workload.service).overridden
+    remove_leftovers(options.output_dir)
     results = run_checks(surroundings(stack, options.output_dir, external=external))
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=2))

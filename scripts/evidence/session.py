@@ -109,8 +109,9 @@ def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bo
 
 
 def _print_criteria(recorder: Recorder, summary: Mapping[str, Any]) -> None:
-    """The criteria that failed; the ones that were not measured only where none failed."""
-    for outcome in (FAILED, INCONCLUSIVE):
+    """The criteria that failed; those without a measurement only where nothing else says why."""
+    explained = any(step["outcome"] == FAILED for step in summary["steps"])
+    for outcome in (FAILED,) if explained else (FAILED, INCONCLUSIVE):
         rows = [row for row in summary["criteria"] if row["outcome"] == outcome]
         for row in rows:
             wanted = f"{row['rule'].replace('_', ' ')} {row['expected']} {row['unit']}"
