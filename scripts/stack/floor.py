@@ -32,7 +32,7 @@ def bare_start_stop(runtime: ProcessRuntime) -> float:
     begun = time.perf_counter()
     processes = []
     for service in runtime.services:
-        launch = runtime.launch(service.name)
+        launch = runtime.programs.launch(service.name)
         with launch.log.open("ab") as output:
             processes.append(
                 subprocess.Popen(

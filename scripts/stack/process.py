@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,24 +11,17 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from common.cli import ConfigurationError, ScriptError
-from common.hashing import sha256_file
 from stack import ports, records
-from stack.child import Child, Launch
-from stack.environment import ensure_environment, locked_versions
-from stack.installed import verify_installed
+from stack.child import Child
 from stack.kernel import adopt_orphans
 from stack.model import ProcessRuntimeFile, Service, Stack, Store
-from stack.placeholders import fill
+from stack.programs import Programs
 from stack.runtime import Started
 from stack.secret_values import choose_secrets, keep_secrets
 from stack.watch import Events, Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-# All that a service sees of the user's environment; the stack file adds the rest.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SYSTEMROOT", "SSL_CERT_FILE", "USERPROFILE")
-_PREPARE_SECONDS = 120
 
 
 class ProcessRuntime:
@@ -46,18 +36,20 @@ class ProcessRuntime:
     def __init__(self, stack: Stack, plan: ProcessRuntimeFile, environ: Mapping[str, str]) -> None:
         """Make the private state folder and its secrets; nothing runs yet."""
         self.secrets = choose_secrets(stack.secrets, environ)
-        self.stack, self._plan = stack, plan
+        self.stack = stack
         self._before = _descendants() if adopt_orphans() else None
         self.record = records.new_record(stack.file)
         self.state = Path(self.record.state)
-        self._logs, temporary = self.state / "logs", self.state / "tmp"
-        self._logs.mkdir()
-        temporary.mkdir()
         keep_secrets(self.secrets, self.state)
-        self._base = {name: environ[name] for name in _INHERITED if name in environ}
-        self._base |= {records.MARKER: self.record.marker, "TMPDIR": str(temporary)}
-        self._base |= {"TEMP": str(temporary), "TMP": str(temporary)}
-        self._python = Path(sys.executable)
+        self.programs = Programs(
+            plan,
+            stack.here,
+            self.state,
+            secrets=self.secrets,
+            environ=environ,
+            marked={records.MARKER: self.record.marker},
+        )
+        self._in_use = False
         self._children: dict[str, Child] = {}
 
     @property
@@ -66,60 +58,21 @@ class ProcessRuntime:
         return self.stack.services
 
     def prepare(self) -> None:
-        """Build the stack's environment and run its prepare commands.
-
-        Raises:
-            ScriptError: the packages can't be installed, or a command failed.
-        """
-        if self._plan.requirements:
-            self._python = ensure_environment(self._plan.requirements)
-        for command in self._plan.prepare:
-            self._prepare(self._filled(command))
+        """Build the stack's environment and run its prepare commands."""
+        self._in_use = True
+        self.programs.build()
 
     def metadata(self) -> dict[str, Any]:
         """The interpreter and the lock that the services run from; no container here."""
-        lock = self._plan.requirements
-        return {
-            "kind": self.name,
-            "images": [],
-            "python": platform.python_version(),
-            "lock": lock and {"file": lock.name, "sha256": sha256_file(lock)},
-            "packages": locked_versions(lock) if lock else {},
-            "summary": f"Python {platform.python_version()}, lock {lock.name if lock else 'none'}",
-        }
+        return {"kind": self.name, **self.programs.metadata()}
 
     def verify_lock(self) -> dict[str, int] | None:
         """Hold the stack's environment against its lock, file by file (H1)."""
-        if self._plan.requirements is None:
-            return None
-        found = verify_installed(self._plan.requirements)
-        return {"packages": found.packages, "files": found.files}
+        return self.programs.verify_lock()
 
     def import_modules(self) -> int:
-        """Import the modules of `runtimes.process.imports`, all in one fresh interpreter."""
-        modules = self._plan.imports
-        if modules:
-            self._prepare([str(self._python), "-c", f"import {', '.join(modules)}"])
-        return len(modules)
-
-    def _prepare(self, command: list[str]) -> None:
-        try:
-            done = subprocess.run(
-                command,
-                env=self._environment({}),
-                cwd=self.stack.here,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_PREPARE_SECONDS,
-            )
-        except (OSError, subprocess.TimeoutExpired) as problem:
-            raise ScriptError(f"the prepare command {command[:4]} can't run: {problem}") from None
-        if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-            raise ScriptError(
-                f"the prepare command {' '.join(command[:4])} exited {done.returncode}: {last[0]}"
-            )
+        """Import the modules of `runtimes.process.imports` (H1)."""
+        return self.programs.import_modules()
 
     def start(self) -> Sequence[Started]:
         """Start all services; returns when each is ready and its listener is ours.
@@ -128,7 +81,8 @@ class ProcessRuntime:
             ScriptError: a port is taken (nothing was started), a service ended or did
                 not get ready in time; then everything is stopped again.
         """
-        self._free_ports()
+        ports.require_free(ports.local_ports(self.services))
+        self._in_use = True
         try:
             started = self._start_all()
             self._check_listeners()
@@ -136,9 +90,6 @@ class ProcessRuntime:
             self.stop()
             raise
         return started
-
-    def _free_ports(self) -> None:
-        ports.require_free(ports.local_ports(self.services))
 
     def _start_all(self) -> tuple[Started, ...]:
         begun, events = time.monotonic(), Events()
@@ -166,18 +117,8 @@ class ProcessRuntime:
             for item in self.services
         )
 
-    def launch(self, name: str) -> Launch:
-        """What starting a service means: its arguments, environment, folder and log."""
-        entry = self._plan.services[name]
-        return Launch(
-            self._filled(entry.command),
-            self._environment(entry.environment),
-            self.stack.here / (entry.folder or "."),
-            self._logs / f"{name}.log",
-        )
-
     def _spawn(self, name: str) -> Child:
-        child = Child.start(name, self.launch(name))
+        child = Child.start(name, self.programs.launch(name))
         self._children[name] = child
         self.record.processes[name] = (child.pid, child.created)
         self.record.save()
@@ -228,9 +169,12 @@ class ProcessRuntime:
         Returns:
             A line for each process that had to be killed or was left by a service.
         """
+        if not self._in_use:
+            return ()
         findings = self._stop_children()
         findings += [f"left over: {line}" for line in records.end_processes(self._strays())]
         self._children.clear()
+        self._in_use = False
         return findings
 
     def _strays(self) -> list[psutil.Process]:
@@ -270,32 +214,12 @@ class ProcessRuntime:
 
     def log_text(self, name: str, lines: int) -> str | None:
         """The last lines of what a service wrote to stdout and stderr."""
-        path = self._logs / f"{name}.log"
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - lines * 4096))
-            text = file.read().decode("utf-8", "replace")
-        return "\n".join(text.splitlines()[-lines:])
+        return self.programs.log_text(name, lines)
 
     def store(self, name: str) -> Store | None:
         """Where a store of this run is."""
         entry = self.stack.stores.get(name, {}).get(self.name)
-        return entry and Store(name, entry.kind, fill(entry.location, self._values()))
-
-    def _values(self) -> dict[str, object]:
-        named = {f"secret:{name}": value for name, value in self.secrets.items()}
-        return {"python": self._python, "state": self.state, "here": self.stack.here, **named}
-
-    def _filled(self, command: Sequence[str]) -> list[str]:
-        return [fill(part, self._values()) for part in command]
-
-    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        values = self._values()
-        added = {
-            key: fill(text, values) for key, text in {**self._plan.environment, **more}.items()
-        }
-        return {**self._base, **added}
+        return entry and Store(name, entry.kind, self.programs.place(entry.location))
 
     def _with_last_log(self, name: str, detail: str) -> str:
         last = [line for line in (self.log_text(name, 20) or "").splitlines() if line.strip()]

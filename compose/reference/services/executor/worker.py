@@ -123,7 +123,9 @@ class Worker:
     async def _outcome(self, message: Message) -> dict[str, Any] | None:
         """How the job ends; None where it has ended already."""
         if message.deliveries > MAXIMUM_DELIVERIES:
-            return _failed(f"given up after {MAXIMUM_DELIVERIES} deliveries: a neighbour refuses it")
+            return _failed(
+                f"given up after {MAXIMUM_DELIVERIES} deliveries: a neighbour refuses it"
+            )
         stored = await self._neighbours.stored_result(message.job_id)
         if stored is not None:
             return _completed(stored)
