@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from stack.jobs import JobBoard
     from stack.model import Stack
     from stack.plan import Job
-    from stack.runtime import Runtime, Started
+    from stack.runtime import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
 SUMMARY = "run_summary.json"
@@ -158,6 +158,7 @@ def prove(
     recorder: Recorder,
 ) -> None:
     """Steps 1 to 5; a failed step ends them, and what was measured until then is kept."""
+    from stack.health import check_services
     from stack.jobs import JobBoard, JobRun
     from stack.workload import WorkloadClient
 
@@ -169,7 +170,7 @@ def prove(
             started = runtime.start()
             step.detail = f"{len(started)} services ready"
         with recorder.step("check health") as step:
-            recorder.facts["services"] = check_health(runtime, started)
+            recorder.facts["services"] = check_services(runtime, started)
             step.detail = f"{sum(row['healthy'] for row in recorder.facts['services'])} healthy"
         run_jobs(options, board, recorder)
         with recorder.step("verify persistence") as step:
@@ -179,29 +180,6 @@ def prove(
                 step.outcome, step.error = found["store"]["outcome"], step.detail
     finally:
         note_figures(board, plan, recorder)
-
-
-def check_health(runtime: Runtime, started: Sequence[Started]) -> list[dict[str, Any]]:
-    """Ask every service for its health and readiness once more, each over a new connection."""
-    from stack.health import probe
-
-    known = {item.name: item for item in started}
-    rows = []
-    for service in runtime.services:
-        seen = [probe(service.url + path) for path in (service.health, service.ready)]
-        item = known[service.name]
-        rows.append(
-            {
-                "name": service.name,
-                "url": service.url,
-                "role": service.role,
-                "required": service.required,
-                "pid": item.pid,
-                "ready_seconds": item.ready_seconds,
-                "healthy": item.healthy and all(one.healthy for one in seen),
-            }
-        )
-    return rows
 
 
 def run_jobs(options: argparse.Namespace, board: JobBoard, recorder: Recorder) -> None:
@@ -234,7 +212,8 @@ def run_jobs(options: argparse.Namespace, board: JobBoard, recorder: Recorder) -
 
 def note_figures(board: JobBoard, plan: Sequence[Job], recorder: Recorder) -> None:
     """Put counts and latencies into the facts that the criteria judge."""
-    from stack.jobs import NOT_SUBMITTED, TIMED_OUT, job_figures, latencies
+    from stack.figures import job_figures, latencies
+    from stack.jobs import NOT_SUBMITTED, TIMED_OUT
     from stack.plan import submissions_sha256
 
     facts = recorder.facts

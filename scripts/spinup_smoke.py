@@ -151,6 +151,8 @@ def write_environment(recorder: Recorder) -> None:
 
 def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: Recorder) -> None:
     """Validate, build, verify the lock, import, start."""
+    from common.schema import check_value
+    from stack.health import check_services
     from stack.prerequisites import BOOT_CHECKS, FAILED, run_checks, surroundings
 
     with recorder.step("validate environment") as step:
@@ -163,6 +165,7 @@ def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: 
     with recorder.step("build") as step:
         runtime.prepare()
         metadata = runtime.metadata()
+        check_value(metadata, "container_metadata", "container_metadata.json")
         recorder.folder.write_json("container_metadata.json", metadata)
         step.detail = str(metadata["summary"])
     with recorder.step("verify lock") as step:
@@ -178,11 +181,10 @@ def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: 
             step.outcome, step.detail = "inconclusive", "the stack file names no module to import"
     with recorder.step("start services") as step:
         started = runtime.start()
-        urls = {service.name: service for service in runtime.services}
-        recorder.facts["services"] = [
-            {**vars(item), "url": urls[item.name].url, "role": urls[item.name].role}
-            for item in started
-        ]
+        recorder.facts["services"] = check_services(runtime, started)
+        sick = [row["name"] for row in recorder.facts["services"] if not row["healthy"]]
+        if sick:
+            raise ScriptError(f"{sick[0]} no longer answers its health checks after the start")
         step.detail = f"{len(started)} services ready"
 
 
@@ -210,7 +212,8 @@ def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> 
 
 def note_figures(board: JobBoard, recorder: Recorder) -> None:
     """Counts and latencies that the criteria judge."""
-    from stack.jobs import COMPLETED, job_figures, latencies
+    from stack.figures import job_figures, latencies
+    from stack.jobs import COMPLETED
     from stack.plan import submissions_sha256
 
     facts, phases = recorder.facts, recorder.steps[:-1]

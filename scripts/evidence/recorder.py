@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.cli import Exit, ScriptError
@@ -18,7 +19,6 @@ from evidence.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from evidence.keys import SigningKey
 
@@ -149,12 +149,14 @@ class Recorder:
         Raises:
             ArtifactError: it could not be written; nothing that verifies is left.
         """
+        from common.schema import check_value
         from evidence.junit import junit_xml
         from evidence.report import render
         from evidence.seal import seal
 
         try:
             summary = self._summary()
+            check_value(summary, Path(self.summary_name).stem, self.summary_name)
             self.folder.write_json(self.summary_name, summary)
             clean = self.folder.redactor.value(summary)
             assert isinstance(clean, dict)  # noqa: S101 - a mapping stays one
@@ -168,7 +170,7 @@ class Recorder:
 
     def _summary(self) -> dict[str, Any]:
         """The whole summary; the trace ends with the verdict, so that its head covers it."""
-        facts = {**self.envelope, "services": [], **self.facts}
+        facts: dict[str, Any] = {**self.envelope, "services": [], **self.facts}
         judgements = criteria.judge(self.criteria, facts)
         verdict = self._verdict(judgements)
         code = self._exit_code(verdict, judgements)

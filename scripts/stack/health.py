@@ -9,7 +9,13 @@ from __future__ import annotations
 import http.client
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stack.runtime import Runtime, Started
 
 POLL_SECONDS = 0.03
 PROBE_SECONDS = 2.0
@@ -51,3 +57,24 @@ def probe(url: str, timeout_seconds: float = PROBE_SECONDS) -> Probe:
         return Probe(None, time.monotonic() - started, text)
     finally:
         connection.close()
+
+
+def check_services(runtime: Runtime, started: Sequence[Started]) -> list[dict[str, Any]]:
+    """Ask every service for its health and readiness once more, each over a new connection."""
+    known = {item.name: item for item in started}
+    rows = []
+    for service in runtime.services:
+        seen = [probe(service.url + path) for path in (service.health, service.ready)]
+        item = known[service.name]
+        rows.append(
+            {
+                "name": service.name,
+                "url": service.url,
+                "role": service.role,
+                "required": service.required,
+                "pid": item.pid,
+                "ready_seconds": item.ready_seconds,
+                "healthy": item.healthy and all(one.healthy for one in seen),
+            }
+        )
+    return rows
