@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.cli import Exit, make_parser, run
+from common.options import add_output_dir, add_stack
 
 if TYPE_CHECKING:
     import argparse
@@ -35,19 +35,8 @@ EXAMPLES = (
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, EXAMPLES)
-    root = Path(__file__).resolve().parents[1]
-    parser.add_argument(
-        "--stack",
-        type=Path,
-        default=root / "compose/reference/stack.yaml",
-        help="the stack file (default: the reference system)",
-    )
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        default=root / "proof_pack_artifacts",
-        help="where runs will be written (default: proof_pack_artifacts in the checkout)",
-    )
+    add_stack(parser)
+    add_output_dir(parser)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser.parse_args(argv)
 

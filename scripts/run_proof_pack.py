@@ -37,6 +37,7 @@ from common.cli import (
     positive_int,
     run,
 )
+from common.options import add_run_options
 
 if TYPE_CHECKING:
     import argparse
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from stack.plan import Job
     from stack.runtime import Runtime
 
-ROOT = Path(__file__).resolve().parents[1]
 SUMMARY = "run_summary.json"
 START_FAILED, JOBS_FAILED, NOT_STORED, NOT_WRITTEN = 1, 2, 3, 4
 MAXIMUM_CONCURRENCY = 64
@@ -64,28 +64,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--jobs", type=positive_int, default=10, metavar="N", help="how many jobs (default: 10)")
-    add(
-        "--output-dir",
-        type=Path,
-        default=ROOT / "proof_pack_artifacts",
-        help="where the run folder goes (default: proof_pack_artifacts in the checkout)",
-    )
-    add(
-        "--stack",
-        type=Path,
-        default=ROOT / "compose/reference/stack.yaml",
-        help="the stack file (default: the reference system)",
-    )
-    add("--runtime", help="a runtime of the stack file (default: its first)")
-    add("--targets", default="local", help="a target set of the stack file (default: local)")
     add("--strategies", default="", help="comma list; default: all of the stack file")
     add("--concurrency", type=positive_int, default=8, help="submissions at a time (default: 8)")
     add("--poll-seconds", type=positive_float, default=2.0, help="between polls (default: 2)")
     add("--timeout-seconds", type=positive_float, default=600.0, help="for all jobs (default: 600)")
     add("--state", type=Path, help="the state folder of a stack that already runs")
-    add("--key", help="a PEM private key or signer URI (default: your own, made on first use)")
-    add("--public-key", type=Path, help="the public key of a signer URI")
-    add("--json", action="store_true", help="print the summary as JSON, the steps on stderr")
+    add_run_options(parser)
     options = parser.parse_args(argv)
     if options.concurrency > MAXIMUM_CONCURRENCY:
         raise UsageError(

@@ -19,11 +19,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import log
 from common.cli import Exit, ScriptError, make_parser, run
+from common.options import add_stack
 
 if TYPE_CHECKING:
     import argparse
@@ -41,8 +41,7 @@ LOOK_SECONDS = 0.5
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, EXAMPLES)
-    reference = Path(__file__).resolve().parents[1] / "compose/reference/stack.yaml"
-    parser.add_argument("--stack", type=Path, default=reference, help="the stack file")
+    add_stack(parser)
     parser.add_argument("--runtime", help="a runtime of the stack file (default: its first)")
     return parser.parse_args(argv)
 

@@ -27,10 +27,10 @@ exit codes: 0 passed; 1 a phase failed; 2 inconclusive, or artifacts not written
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.cli import Exit, ScriptError, make_parser, positive_int, run
+from common.options import add_run_options
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from stack.model import Stack
     from stack.runtime import Runtime
 
-ROOT = Path(__file__).resolve().parents[1]
 TRANSCRIPT = "boot_transcript.json"
 POLL_SECONDS, TIMEOUT_SECONDS, CONCURRENCY = 0.1, 60.0, 4
 EXAMPLES = (
@@ -54,25 +53,10 @@ EXAMPLES = (
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, EXAMPLES)
-    add = parser.add_argument
-    add("--jobs", type=positive_int, default=3, metavar="N", help="real jobs to run (default: 3)")
-    add(
-        "--output-dir",
-        type=Path,
-        default=ROOT / "proof_pack_artifacts",
-        help="where the run folder goes (default: proof_pack_artifacts in the checkout)",
+    parser.add_argument(
+        "--jobs", type=positive_int, default=3, metavar="N", help="real jobs to run (default: 3)"
     )
-    add(
-        "--stack",
-        type=Path,
-        default=ROOT / "compose/reference/stack.yaml",
-        help="the stack file (default: the reference system)",
-    )
-    add("--runtime", help="a runtime of the stack file (default: its first)")
-    add("--targets", default="local", help="a target set of the stack file (default: local)")
-    add("--key", help="a PEM private key or signer URI (default: your own, made on first use)")
-    add("--public-key", type=Path, help="the public key of a signer URI")
-    add("--json", action="store_true", help="print the transcript as JSON, the phases on stderr")
+    add_run_options(parser)
     return parser.parse_args(argv)
 
 
