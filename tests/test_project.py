@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from stack.environment import locked_versions
+from stack.load import load_stack
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
@@ -132,3 +133,19 @@ def test_actions_are_pinned_by_commit() -> None:
 def test_adrs_are_numbered_without_a_gap() -> None:
     numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs/adr").glob("*.md"))
     assert numbers == [*range(1, len(numbers) + 1)]
+
+
+def test_the_stack_file_of_the_documentation_loads(tmp_path: Path) -> None:
+    text = (ROOT / "docs/stack-file.md").read_text()
+    example = re.search(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert example
+    (tmp_path / "stack.yaml").write_text(example[1])
+    assert load_stack(tmp_path / "stack.yaml", {}).name == "my-system"
+
+
+def test_the_stack_file_documentation_names_every_key() -> None:
+    text = (ROOT / "docs/stack-file.md").read_text()
+    schema = yaml.safe_load((ROOT / "schemas/stack.schema.json").read_text())
+    keys = set(schema["properties"]) | set(schema["$defs"]["service"]["properties"])
+    keys |= set(schema["$defs"]["process"]["properties"])
+    assert [key for key in sorted(keys) if key not in text] == []
