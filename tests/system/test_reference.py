@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import spinup_smoke
 
 from stack.golden import ask_golden
 from stack.health import probe
-from stack.jobs import COMPLETED, FAILED, JobBoard, JobRun
+from stack.jobs import COMPLETED, FAILED, NOT_SUBMITTED, JobBoard, JobRun
 from stack.load import load_stack
 from stack.persistence import stored_results
 from stack.plan import plan_jobs
@@ -56,23 +57,15 @@ def test_every_golden_request_is_answered_and_every_page_is_there(
                 assert probe(service.url + path).status == 200, service.name + path
 
 
-@pytest.mark.parametrize("victim", SERVICES)
-def test_kill_9_of_any_service_loses_no_acknowledged_job(
-    reference: ProcessRuntime, victim: str
-) -> None:
-    """Issue 2: 50 jobs in flight; every one ends, with one result in the store at most."""
-    workload = reference.stack.workload
-    client = WorkloadClient(reference.stack, reference.secrets, f"kill-{victim}")
-    runs = [JobRun(job) for job in plan_jobs(workload, JOBS, "local")]
-    board = JobBoard(client, runs, lambda *_args, **_fields: None)
-    board.submit_all(8, lambda _count: None)
-    assert len(board.with_status("pending")) == JOBS
-    time.sleep(random.Random(victim).random() / 5)  # noqa: S311 - a moment, not a secret
-    in_flight = sum(client.look(run.job_id or "").state == "pending" for run in runs[-10:])
-    reference.kill(victim)
-    assert in_flight, "all jobs had ended: the kill would prove nothing"
-    assert not probe(reference.stack.service(victim).url + "/healthz").healthy
-    reference.restart(victim)
+def board_of(runtime: ProcessRuntime, run_id: str) -> JobBoard:
+    """A board with 50 planned jobs."""
+    client = WorkloadClient(runtime.stack, runtime.secrets, run_id)
+    runs = [JobRun(job) for job in plan_jobs(runtime.stack.workload, JOBS, "local")]
+    return JobBoard(client, runs, lambda *_args, **_fields: None)
+
+
+def settle(board: JobBoard, runtime: ProcessRuntime) -> None:
+    """Wait until all jobs ended; then each completed one has its result once, no other has one."""
     board.wait_all(
         poll_seconds=0.3,
         timeout_seconds=90,
@@ -80,13 +73,50 @@ def test_kill_9_of_any_service_loses_no_acknowledged_job(
         progress=lambda _completed, _failed: None,
     )
     ended = board.with_status(COMPLETED, FAILED)
-    assert len(ended) == JOBS, [run.as_json() for run in runs if run not in ended]
-    store = reference.store(workload.store)
+    assert len(ended) == JOBS, [run.as_json() for run in board.runs if run not in ended]
+    workload = runtime.stack.workload
+    store = runtime.store(workload.store)
     assert store
-    rows = stored_results(store, workload, {run.job_id or "": run.digest for run in runs})
+    rows = stored_results(store, workload, {run.job_id or "": run.digest for run in board.runs})
     for run in board.with_status(COMPLETED):
         assert rows[run.job_id or ""] == (1, True), run.as_json()
-    assert all(count <= 1 for count, _ in rows.values())
+    for run in board.with_status(FAILED):
+        assert rows[run.job_id or ""][0] == 0, run.as_json()
+
+
+@pytest.mark.parametrize("victim", SERVICES)
+def test_kill_9_of_any_service_loses_no_acknowledged_job(
+    reference: ProcessRuntime, victim: str
+) -> None:
+    """Issue 2: 50 jobs in flight; every one ends, with one result in the store at most."""
+    board = board_of(reference, f"kill-{victim}")
+    board.submit_all(8, lambda _count: None)
+    assert len(board.with_status("pending")) == JOBS
+    time.sleep(random.Random(victim).random() / 5)  # noqa: S311 - a moment, not a secret
+    last = [board.client.look(run.job_id or "") for run in board.runs[-10:]]
+    assert any(look.state == "pending" for look in last), "the kill would prove nothing"
+    reference.kill(victim)
+    assert not probe(reference.stack.service(victim).url + "/healthz").healthy
+    reference.restart(victim)
+    settle(board, reference)
     # Killing what is not being worked on fails nothing.
     if victim != "targets":
         assert len(board.with_status(COMPLETED)) == JOBS
+
+
+@pytest.mark.parametrize("victim", ["control-plane", "executor", "memory-engine"])
+def test_kill_9_during_submission_loses_and_doubles_nothing(
+    reference: ProcessRuntime, victim: str
+) -> None:
+    """A submission whose answer was lost is asked again under its key, and is one job."""
+    board = board_of(reference, f"submit-{victim}")
+    killer = threading.Timer(0.1, reference.kill, [victim])
+    killer.start()
+    board.submit_all(4, lambda _count: None)
+    killer.join()
+    reference.restart(victim)
+    for run in board.with_status(NOT_SUBMITTED):
+        board._submit(run)
+    assert len(board.with_status("pending")) == JOBS
+    assert len({run.job_id for run in board.runs}) == JOBS
+    settle(board, reference)
