@@ -1,12 +1,18 @@
-"""What the fixtures of tests/services give: types to annotate tests with."""
+"""What the fixtures of tests/services give: types to annotate tests with, and a system."""
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from starlette.applications import Starlette
 
@@ -22,6 +28,67 @@ class Served:
     url: str
     app: Starlette
     stop: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class System:
+    """The executor's neighbours, and the settings under which it finds them."""
+
+    memory: Served
+    control: Served
+    target: str
+    settings: Settings
+    headers: dict[str, str]
+
+    def submit(self, path: str, strategy: str = "vanilla") -> str:
+        body = {
+            "kind": "fetch",
+            "strategy": strategy,
+            "priority": "normal",
+            "target": self.target + path,
+            "sequence": 1,
+        }
+        response = httpx.post(
+            f"{self.control.url}/api/v1/jobs", json=body, headers=self.headers, trust_env=False
+        )
+        assert response.status_code == 201
+        return str(response.json()["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        url = f"{self.control.url}/api/v1/jobs/{job_id}"
+        job: dict[str, Any] = httpx.get(url, headers=self.headers, trust_env=False).json()
+        return job
+
+    def ended(self, *job_ids: str) -> bool:
+        return all(self.job(job_id)["status"] in {"completed", "failed"} for job_id in job_ids)
+
+    def work_until(self, met: Callable[[], bool]) -> None:
+        """Run a worker until `met`, then cancel it as the end of the service does."""
+        asyncio.run(self._work_until(met))
+
+    async def _work_until(self, met: Callable[[], bool]) -> None:
+        from services.executor.worker import Worker
+        from services.kit.client import close_shared_client
+        from services.queue import open_queue
+
+        queue = open_queue(self.settings.queue_url)
+        working = asyncio.create_task(Worker(self.settings, queue).run())
+        try:
+            async with asyncio.timeout(30):
+                while not await asyncio.to_thread(met):  # noqa: ASYNC110 - what is met lies in databases
+                    await asyncio.sleep(0.02)
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+            await queue.close()
+            await close_shared_client()
+
+
+def rows(folder: Path, database: str, query: str) -> list[tuple[Any, ...]]:
+    """What a query finds in one of the databases of a state folder."""
+    with closing(sqlite3.connect(folder / f"{database}.db")) as connection:
+        return connection.execute(query).fetchall()
 
 
 class Serve(Protocol):

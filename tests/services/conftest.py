@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
-from service_protocols import START_SECONDS, Served
+from service_protocols import START_SECONDS, Served, System
 
 from services import prepare
 from services.kit.keys import read_private_key
@@ -74,6 +74,24 @@ def client_headers() -> dict[str, str]:
 def eventually() -> Eventually:
     """Waits for what happens in the background; the time only bounds a broken test."""
     return _wait_until
+
+
+@pytest.fixture
+def system(settings_for: SettingsFor, serve: Serve, client_headers: dict[str, str]) -> System:
+    """The executor's neighbours, for real, and a target that they may fetch."""
+    from services.control_plane import app as control_plane
+    from services.memory_engine import app as memory_engine
+    from services.targets import app as targets
+
+    memory = serve(memory_engine.build(settings_for("memory-engine")))
+    control = serve(control_plane.build(settings_for("control-plane")))
+    target = serve(targets.build(settings_for("targets"))).url
+    settings = settings_for(
+        "executor",
+        {"memory-engine": memory.url, "control-plane": control.url},
+        allowed_hosts=(target.removeprefix("http://"),),
+    )
+    return System(memory, control, target, settings, client_headers)
 
 
 @pytest.fixture

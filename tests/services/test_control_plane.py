@@ -185,11 +185,36 @@ def test_jobs_are_listed_in_order_and_pages(client: httpx.Client) -> None:
 def test_executions_are_counted_up_to_the_limit(client: httpx.Client, internal: Internal) -> None:
     job_id = submit(client)
     for attempt in range(1, MOST_ATTEMPTS + 1):
-        answer = internal(f"/internal/jobs/{job_id}/running").json()
+        answer = internal(f"/internal/jobs/{job_id}/running", {"attempt": attempt}).json()
         assert answer == {"job_id": job_id, "attempt": attempt, "may_run": True}
-    answer = internal(f"/internal/jobs/{job_id}/running").json()
-    assert answer == {"job_id": job_id, "attempt": MOST_ATTEMPTS, "may_run": False}
+    path, body = f"/internal/jobs/{job_id}/running", {"attempt": MOST_ATTEMPTS + 1}
+    assert internal(path, body).json() == {
+        "job_id": job_id, "attempt": MOST_ATTEMPTS, "may_run": False,
+    }  # fmt: skip
     assert client.get(f"/api/v1/jobs/{job_id}").json()["status"] == "running"
+
+
+def test_an_execution_counts_once_however_often_it_is_sent(
+    client: httpx.Client, internal: Internal
+) -> None:
+    """A control-plane that hung finds every copy of the request when it goes on."""
+    job_id = submit(client)
+    path = f"/internal/jobs/{job_id}/running"
+    for _ in range(MOST_ATTEMPTS + 1):
+        answer = internal(path, {"attempt": 1}).json()
+        assert answer == {"job_id": job_id, "attempt": 1, "may_run": True}
+    assert internal(path, {"attempt": 2}).json()["may_run"]
+    for stale in (1, 4):
+        late = internal(path, {"attempt": stale})
+        assert (late.status_code, late.json()["error"]["code"]) == (409, "stale_attempt")
+    assert client.get(f"/api/v1/jobs/{job_id}").json()["attempts"] == 2
+
+
+@pytest.mark.parametrize("body", [None, {}, {"attempt": 0}, {"attempt": 7}, {"attempt": "1"}])
+def test_an_execution_without_its_number_is_422(
+    client: httpx.Client, internal: Internal, body: object
+) -> None:
+    assert internal(f"/internal/jobs/{submit(client)}/running", body).status_code == 422
 
 
 @pytest.mark.parametrize(("outcome", "other"), [(COMPLETED, FAILED), (FAILED, COMPLETED)])
@@ -202,7 +227,8 @@ def test_an_outcome_is_final(
     assert first.status_code == 200
     assert internal(path, outcome).json() == first.json()
     assert internal(path, other).status_code == 409
-    assert internal(f"/internal/jobs/{job_id}/running").status_code == 409
+    late = internal(f"/internal/jobs/{job_id}/running", {"attempt": 1})
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "conflict")
     job = client.get(f"/api/v1/jobs/{job_id}").json()
     assert job["status"] == outcome["status"]
     assert job["result"] == outcome.get("result")
@@ -229,14 +255,14 @@ def test_an_outcome_that_contradicts_itself_is_422(
 
 def test_only_the_executor_reports(client: httpx.Client, internal: Internal) -> None:
     path = f"/internal/jobs/{submit(client)}/running"
-    assert internal(path, caller="gateway").status_code == 403
+    assert internal(path, {"attempt": 1}, caller="gateway").status_code == 403
     assert client.post(path).status_code == 401
 
 
 def test_an_unknown_job_is_404(client: httpx.Client, internal: Internal) -> None:
     assert client.get("/api/v1/jobs/job-none").status_code == 404
     assert client.get("/api/v1/jobs?after=job-none").status_code == 404
-    assert internal("/internal/jobs/job-none/running").status_code == 404
+    assert internal("/internal/jobs/job-none/running", {"attempt": 1}).status_code == 404
     assert internal("/internal/jobs/job-none/outcome", FAILED).status_code == 404
 
 

@@ -9,100 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from service_protocols import rows
 
-from services.control_plane import app as control_plane
 from services.executor import worker
 from services.executor.strategies import STRATEGIES
-from services.executor.worker import Worker
-from services.kit.client import close_shared_client
-from services.memory_engine import app as memory_engine
 from services.queue import NewMessage, open_queue
-from services.targets import app as targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from service_protocols import Serve, Served, SettingsFor
-
-    from services.kit.settings import Settings
-
-ENDED = ("completed", "failed")
-
-
-@dataclass(frozen=True)
-class System:
-    """The executor's neighbours, and the settings under which it finds them."""
-
-    memory: Served
-    control: Served
-    target: str
-    settings: Settings
-    headers: dict[str, str]
-
-    def submit(self, path: str, strategy: str = "vanilla") -> str:
-        body = {
-            "kind": "fetch",
-            "strategy": strategy,
-            "priority": "normal",
-            "target": self.target + path,
-            "sequence": 1,
-        }
-        response = httpx.post(
-            f"{self.control.url}/api/v1/jobs", json=body, headers=self.headers, trust_env=False
-        )
-        assert response.status_code == 201
-        return str(response.json()["id"])
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        url = f"{self.control.url}/api/v1/jobs/{job_id}"
-        job: dict[str, Any] = httpx.get(url, headers=self.headers, trust_env=False).json()
-        return job
-
-    def ended(self, *job_ids: str) -> bool:
-        return all(self.job(job_id)["status"] in ENDED for job_id in job_ids)
-
-    def work_until(self, met: Callable[[], bool]) -> None:
-        """Run a worker until `met`, then cancel it as the end of the service does."""
-        asyncio.run(self._work_until(met))
-
-    async def _work_until(self, met: Callable[[], bool]) -> None:
-        queue = open_queue(self.settings.queue_url)
-        working = asyncio.create_task(Worker(self.settings, queue).run())
-        try:
-            async with asyncio.timeout(30):
-                while not await asyncio.to_thread(met):  # noqa: ASYNC110 - what is met lies in databases
-                    await asyncio.sleep(0.02)
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
-            await queue.close()
-            await close_shared_client()
-
-
-@pytest.fixture
-def system(settings_for: SettingsFor, serve: Serve, client_headers: dict[str, str]) -> System:
-    memory = serve(memory_engine.build(settings_for("memory-engine")))
-    control = serve(control_plane.build(settings_for("control-plane")))
-    target = serve(targets.build(settings_for("targets"))).url
-    settings = settings_for(
-        "executor",
-        {"memory-engine": memory.url, "control-plane": control.url},
-        allowed_hosts=(target.removeprefix("http://"),),
-    )
-    return System(memory, control, target, settings, client_headers)
-
-
-def rows(folder: Path, database: str, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(folder / f"{database}.db")) as connection:
-        return connection.execute(query).fetchall()
+    from service_protocols import System
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
@@ -127,9 +48,9 @@ def test_a_job_that_a_neighbour_always_refuses_ends_failed(
     job_id = system.submit("/plain/")
     with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
         connection.execute("INSERT INTO results SELECT ?, 'x', ?, 1, '{}', 0.0", (job_id, "0" * 64))
-    monkeypatch.setattr(worker, "MAXIMUM_DELIVERIES", 0)
+    monkeypatch.setattr(worker, "MOST_REFUSALS", 0)
     system.work_until(lambda: system.ended(job_id))
-    assert "given up after 0 deliveries" in system.job(job_id)["error"]
+    assert "given up after 0 refusals" in system.job(job_id)["error"]
 
 
 def _waiting(folder: Path) -> list[tuple[Any, ...]]:

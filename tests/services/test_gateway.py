@@ -18,7 +18,7 @@ from services.kit.settings import SYSTEM_SERVICES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from service_protocols import Serve, SettingsFor
+    from service_protocols import Serve, ServiceToken, SettingsFor
 
 NEIGHBOURS = SYSTEM_SERVICES[1:]
 TRACE_ID = "0123456789abcdef" * 2
@@ -101,11 +101,12 @@ def test_chat_streams_tokens_and_then_done(gateway: TestClient) -> None:
 
 
 def test_a_used_up_quota_is_a_plain_429(
-    gateway: TestClient, urls: dict[str, str], client_headers: dict[str, str]
+    gateway: TestClient, urls: dict[str, str], service_token: ServiceToken
 ) -> None:
     caps = {"tokens_per_day": 0, "cost_per_month": 0.0}
-    set_to = httpx.put(f"{urls['model-router']}/v1/quotas/tight", json=caps, headers=client_headers)
-    assert set_to.status_code == 200
+    path = "/v1/quotas/tight"
+    headers = {"X-Service-Token": service_token("control-plane", "model-router", "PUT", path)}
+    httpx.put(urls["model-router"] + path, json=caps, headers=headers).raise_for_status()
     response = gateway.post("/v1/chat", json={"message": "a", "workspace": "tight"})
     assert (response.status_code, response.json()["error"]["code"]) == (429, "quota_exceeded")
 

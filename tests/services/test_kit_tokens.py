@@ -26,9 +26,15 @@ class Clock:
     def __init__(self) -> None:
         """Start at some time in the past."""
         self.now = 1_700_000_000.0
+        self.ticks = 50.0
 
     def __call__(self) -> float:
         return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        """Time goes on, as opposed to a clock that is set."""
+        self.now += seconds
+        self.ticks += seconds
 
 
 def make_key() -> str:
@@ -59,7 +65,12 @@ def signer(clock: Clock) -> Signer:
 
 @pytest.fixture
 def verifier(clock: Clock) -> Verifier:
-    return Verifier("sessions", {"gateway": public_pem(GATEWAY_KEY)}, clock, nonce_limit=3)
+    return restarted(clock, nonce_limit=3)
+
+
+def restarted(clock: Clock, nonce_limit: int) -> Verifier:
+    keys = {"gateway": public_pem(GATEWAY_KEY)}
+    return Verifier("sessions", keys, clock, nonce_limit, lambda: clock.ticks)
 
 
 def test_a_fresh_token_names_its_caller(signer: Signer, verifier: Verifier) -> None:
@@ -118,10 +129,10 @@ def test_a_token_of_the_future_is_refused(signer: Signer, verifier: Verifier, cl
 def test_a_token_from_before_the_restart_is_refused(signer: Signer, clock: Clock) -> None:
     """The nonces died with the process; so must what they guarded."""
     token = signer.issue("sessions", "GET", PATH)
-    clock.now += LEEWAY_SECONDS + 1
-    restarted = Verifier("sessions", {"gateway": public_pem(GATEWAY_KEY)}, clock)
+    # Nothing is so soon after it that a used token could pass for a new one.
+    clock.pass_by(0.001)
     with pytest.raises(TokenRefusedError, match="after this service started"):
-        restarted.verify(token, "GET", PATH)
+        restarted(clock, nonce_limit=3).verify(token, "GET", PATH)
 
 
 def test_a_clock_set_back_locks_nobody_out(
@@ -138,8 +149,44 @@ def test_nonces_are_forgotten_only_after_expiry(
         verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH)
     with pytest.raises(TokenRefusedError, match="too many"):
         verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH)
-    clock.now += LIFETIME_SECONDS + LEEWAY_SECONDS + 1
+    clock.pass_by(LIFETIME_SECONDS + LEEWAY_SECONDS + 1)
     assert verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH) == "gateway"
+
+
+def test_a_clock_that_was_ahead_for_a_moment_forgets_nothing(
+    signer: Signer, verifier: Verifier, clock: Clock
+) -> None:
+    token = signer.issue("sessions", "GET", PATH)
+    verifier.verify(token, "GET", PATH)
+    clock.now += 100
+    verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH)
+    clock.now -= 99
+    with pytest.raises(TokenRefusedError, match="used before"):
+        verifier.verify(token, "GET", PATH)
+
+
+def test_a_clock_set_back_forgets_nothing_when_its_time_comes_again(
+    signer: Signer, verifier: Verifier, clock: Clock
+) -> None:
+    token = signer.issue("sessions", "GET", PATH)
+    verifier.verify(token, "GET", PATH)
+    clock.now -= 3600
+    for seconds in (1800, 1790):
+        clock.pass_by(seconds)
+        verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH)
+    clock.pass_by(10)
+    with pytest.raises(TokenRefusedError, match="used before"):
+        verifier.verify(token, "GET", PATH)
+
+
+def test_a_clock_set_back_fills_no_store(signer: Signer, clock: Clock) -> None:
+    """The nonces of before must not keep those of after from being forgotten."""
+    verifier = restarted(clock, nonce_limit=100)
+    verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH)
+    clock.now -= 3600
+    for _ in range(400):
+        clock.pass_by(0.5)
+        verifier.verify(signer.issue("sessions", "GET", PATH), "GET", PATH)
 
 
 def test_an_unknown_issuer_is_refused(verifier: Verifier, clock: Clock) -> None:

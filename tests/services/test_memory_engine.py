@@ -31,8 +31,10 @@ def call(url: str, service_token: ServiceToken) -> Iterator[Call]:
     """Calls as the executor does, signed for each request."""
     with httpx.Client(base_url=url, trust_env=False) as client:
 
-        def send(method: str, path: str, body: object = None) -> httpx.Response:
-            token = service_token("executor", "memory-engine", method, path)
+        def send(
+            method: str, path: str, body: object = None, caller: str = "executor"
+        ) -> httpx.Response:
+            token = service_token(caller, "memory-engine", method, path)
             return client.request(method, path, json=body, headers={"X-Service-Token": token})
 
         yield send
@@ -53,6 +55,12 @@ def test_it_is_not_ready_without_its_tables(
     settings = settings_for("memory-engine", database_url=f"sqlite:///{tmp_path / 'other.db'}")
     url = serve(build(settings)).url
     assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 503
+
+
+def test_only_the_executor_stores_results(call: Call) -> None:
+    for caller in ("gateway", "control-plane", "sessions"):
+        assert call("PUT", "/v1/results/job-1", {"content": "x"}, caller).status_code == 403
+    assert call("GET", "/v1/results/job-1").status_code == 404
 
 
 def test_the_digest_is_over_the_utf8_bytes(call: Call) -> None:

@@ -42,10 +42,26 @@ def test_up_down_up_gives_the_same_tables(database: str, tmp_path: Path) -> None
     assert schema(path) == made
 
 
-@pytest.mark.parametrize("database", OURS)
-def test_databases_are_in_wal_mode(database: str, prepared_folder: Path) -> None:
+@pytest.mark.parametrize("database", prepare.DATABASES)
+def test_databases_are_in_wal_mode_but_the_shared_queue(
+    database: str, prepared_folder: Path
+) -> None:
+    wanted = "delete" if database == "queue" else "wal"
     with closing(sqlite3.connect(prepared_folder / f"{database}.db")) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == (wanted,)
+
+
+def test_a_queue_in_wal_mode_is_converted_and_keeps_its_rows(tmp_path: Path) -> None:
+    path, url = tmp_path / "queue.db", sqlite_url(tmp_path, "queue")
+    prepare.upgrade("queue", url)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+        connection.execute("INSERT INTO messages VALUES (1, 'a', 0, '{}', 0, NULL, 0)")
+    prepare.upgrade("queue", url)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("SELECT job_id FROM messages").fetchall() == [("a",)]
+    assert not (tmp_path / "queue.db-wal").exists()
 
 
 def test_a_failed_migration_leaves_no_table_behind(tmp_path: Path) -> None:

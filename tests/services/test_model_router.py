@@ -54,12 +54,13 @@ def call(
     environ: dict[str, str],
     request: pytest.FixtureRequest,
 ) -> Iterator[Call]:
-    """`call(method, path, body)` as the gateway; marker arguments set MODEL_ROUTER_FAULTS."""
+    """`call(method, path, body)` as who may; marker arguments set MODEL_ROUTER_FAULTS."""
     environ |= getattr(request, "param", {})
     with TestClient(build(settings_for("model-router"), environ=environ, clock=clock)) as client:
 
-        def send(method: str, path: str, body: object = None) -> Any:
-            token = service_token("gateway", "model-router", method, path)
+        def send(method: str, path: str, body: object = None, caller: str = "") -> Any:
+            caller = caller or ("control-plane" if "/quotas/" in path else "gateway")
+            token = service_token(caller, "model-router", method, path)
             return client.request(method, path, json=body, headers={"X-Service-Token": token})
 
         yield send
@@ -223,6 +224,14 @@ def test_the_cost_cap_blocks_until_the_next_month(call: Call, clock: Clock) -> N
 def test_a_quota_of_nothing_blocks_at_once(call: Call) -> None:
     call("PUT", "/v1/quotas/default", {"tokens_per_day": 0, "cost_per_month": 0.0})
     assert complete(call).status_code == 429
+
+
+def test_only_the_control_plane_sets_quotas(call: Call) -> None:
+    """Whoever is held by a quota must not be the one who sets it (C5)."""
+    caps = {"tokens_per_day": 10**9, "cost_per_month": 1.0}
+    for caller in ("gateway", "executor", "sessions"):
+        assert call("PUT", "/v1/quotas/default", caps, caller).status_code == 403
+    assert call("PUT", "/v1/quotas/default", caps).status_code == 200
 
 
 def test_runs_are_counted(call: Call) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 EXAMPLES = 10
 OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
 CLIENT, SERVICE = "ClientToken", "ServiceToken"
+# Doors that open to one service alone; the executor is let in at all others.
+CALLERS = {"/v1/quotas/": "control-plane", "/internal/actions": "gateway"}
 WRONG_TOKENS = (
     "missing", "garbage", "expired", "from-the-future", "wrong-audience", "wrong-path",
     "wrong-method", "unknown-caller", "other-services-key", "unsigned",
@@ -72,7 +74,8 @@ class Running:
         """What opens an operation: the client's token where it is taken, else a fresh one."""
         if CLIENT in security:
             return self.client_token
-        return {"X-Service-Token": self.sign(method, path, caller="executor")}
+        caller = next((who for part, who in CALLERS.items() if part in path), "executor")
+        return {"X-Service-Token": self.sign(method, path, caller=caller)}
 
 
 def build(name: str) -> Callable[..., FastAPI]:

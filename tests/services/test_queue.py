@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,6 +90,49 @@ def test_an_extended_lease_does_not_end(bench: Bench) -> None:
     assert asyncio.run(bench.other.extend(message))
     bench.now += LEASE_SECONDS - 1
     assert bench.claim() == []
+
+
+def test_a_clock_set_back_strands_no_message(bench: Bench) -> None:
+    bench.publish(("a", "low"))
+    bench.claim()
+    bench.now -= 3600
+    assert bench.claim_names(1) == ["a"]
+
+
+def test_a_small_step_back_takes_no_lease_away(bench: Bench) -> None:
+    bench.publish(("a", "low"))
+    bench.claim()
+    bench.now -= LEASE_SECONDS - 1
+    assert bench.claim() == []
+
+
+def test_the_file_is_never_in_wal_mode_and_always_synced(bench: Bench) -> None:
+    """Two processes write it: WAL would meet SQLite's WAL-reset bug."""
+    bench.publish(("a", "low"))
+    assert bench.queue._connection is not None
+    pragma = bench.queue._connection.execute
+    assert pragma("PRAGMA journal_mode").fetchone() == ("truncate",)
+    assert pragma("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_queue_that_cannot_be_written_is_not_ready(
+    bench: Bench, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.queue.sqlite._BUSY_SECONDS", 0.01)
+    with closing(sqlite3.connect(state_folder / "queue.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            asyncio.run(bench.queue.ready())
+        other.execute("ROLLBACK")
+    asyncio.run(bench.queue.ready())
+
+
+def test_readiness_writes(bench: Bench, state_folder: Path) -> None:
+    """A check that only reads doesn't notice a full disk."""
+    asyncio.run(bench.queue.ready())
+    before = (state_folder / "queue.db").stat().st_mtime_ns
+    asyncio.run(bench.queue.ready())
+    assert (state_folder / "queue.db").stat().st_mtime_ns > before
 
 
 def test_whoever_lost_the_lease_can_do_nothing(bench: Bench) -> None:

@@ -7,11 +7,14 @@ version table of its name, so that several may live in one PostgreSQL database.
 from alembic import context
 
 from services.kit.database import Database
+from services.queue.sqlite import JOURNAL_MODE
 
 
 def run() -> None:
     name = context.config.attributes["database"]
-    database = Database(context.config.attributes["database_url"])
+    # A queue that an older version made in WAL mode is converted here.
+    journal_mode = JOURNAL_MODE if name == "queue" else "WAL"
+    database = Database(context.config.attributes["database_url"], journal_mode)
     try:
         # The transaction is ours and takes the write lock first: two first upgrades at
         # once can't race, and a revision that fails leaves no table behind.

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from services.control_plane import audit, jobs, simulations, workspaces
 from services.control_plane.outbox import Outbox
+from services.kit import stores
 from services.kit.app import create_app
 from services.kit.database import Database
 from services.kit.keys import load_private_key, read_private_key
@@ -41,7 +42,7 @@ def build(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         ready_checks={"database": database.ready_check("jobs"), "queue": queue.ready},
     )
-    app.state.database = database
+    stores.install(app, database)
     app.state.outbox = outbox
     pem = read_private_key(settings.keys_folder, settings.service)
     app.state.signing_key = load_private_key(pem)

@@ -59,7 +59,7 @@ async def _signing_key(request: Request) -> Ed25519PrivateKey:
 SigningKey = Annotated[Ed25519PrivateKey, Depends(_signing_key)]
 
 
-@router.post("", status_code=201, responses=errors(401, 404, 409))
+@router.post("", status_code=201, responses=errors(401, 404, 409, 503))
 def create_bundle(
     new: NewBundle,
     database: AppDatabase,
@@ -83,7 +83,7 @@ def create_bundle(
     return bundle
 
 
-@router.get("/{bundle_id}", responses=errors(401, 404))
+@router.get("/{bundle_id}", responses=errors(401, 404, 503))
 def read_bundle(
     bundle_id: Identifier,
     database: AppDatabase,
@@ -96,7 +96,7 @@ def read_bundle(
     return Bundle(id=row["bundle_id"], **{name: row[name] for name in same})
 
 
-@router.get("/{bundle_id}/verify", responses=errors(401, 404))
+@router.get("/{bundle_id}/verify", responses=errors(401, 404, 503))
 def verify_bundle(
     bundle_id: Identifier,
     database: AppDatabase,

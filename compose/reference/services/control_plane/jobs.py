@@ -11,6 +11,7 @@ from services.control_plane.schemas import (
     IdempotencyKey,
     Job,
     Jobs,
+    NewExecution,
     NewJob,
     Outcome,
     Status,
@@ -34,7 +35,7 @@ async def _outbox(request: Request) -> Outbox:
     status_code=201,
     responses={
         200: {"model": Job, "description": "the job that the same request made before"},
-        **errors(401, 404, 409),
+        **errors(401, 404, 409, 503),
     },
 )
 def submit_job(
@@ -53,7 +54,7 @@ def submit_job(
     return job
 
 
-@router.get("/api/v1/jobs", responses=errors(401, 404))
+@router.get("/api/v1/jobs", responses=errors(401, 404, 503))
 def list_jobs(
     database: AppDatabase,
     _caller: Annotated[str, Depends(require_client)],
@@ -67,7 +68,7 @@ def list_jobs(
     return Jobs(jobs=list(jobs), next=jobs[-1].id if len(jobs) == limit else None)
 
 
-@router.get("/api/v1/jobs/{job_id}", responses=errors(401, 404))
+@router.get("/api/v1/jobs/{job_id}", responses=errors(401, 404, 503))
 def read_job(
     job_id: Identifier, database: AppDatabase, _caller: Annotated[str, Depends(require_client)]
 ) -> Job:
@@ -76,16 +77,31 @@ def read_job(
         return store.read_job(connection, job_id)
 
 
-@router.post("/internal/jobs/{job_id}/running", responses=errors(401, 403, 404, 409))
-def begin_execution(
+@router.get("/internal/jobs/{job_id}", responses=errors(401, 403, 404, 503))
+def look_at_job(
     job_id: Identifier, database: AppDatabase, _caller: Annotated[str, Depends(_only_executor)]
+) -> Job:
+    """One job, for the executor: how many executions were begun, and whether it has ended."""
+    with database.reading() as connection:
+        return store.read_job(connection, job_id)
+
+
+@router.post("/internal/jobs/{job_id}/running", responses=errors(401, 403, 404, 409, 503))
+def begin_execution(
+    job_id: Identifier,
+    new: NewExecution,
+    database: AppDatabase,
+    _caller: Annotated[str, Depends(_only_executor)],
 ) -> Execution:
-    """Count an execution that the executor is about to begin; 409 where the job has ended."""
+    """Count an execution that the executor is about to begin, once however often it is sent.
+
+    409 where the job has ended; 409 `stale_attempt` where other executions were counted.
+    """
     with database.writing() as connection:
-        return store.begin_execution(connection, job_id)
+        return store.begin_execution(connection, job_id, new.attempt)
 
 
-@router.post("/internal/jobs/{job_id}/outcome", responses=errors(401, 403, 404, 409))
+@router.post("/internal/jobs/{job_id}/outcome", responses=errors(401, 403, 404, 409, 503))
 def end_job(
     job_id: Identifier,
     outcome: Outcome,

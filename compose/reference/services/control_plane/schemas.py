@@ -61,6 +61,12 @@ class Jobs(AnswerModel):
     next: Identifier | None = Field(description="Pass it as `after` to read on.")
 
 
+class NewExecution(RequestModel):
+    attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS + 1)] = Field(
+        description="One more than the job's attempts; sent again, it counts once."
+    )
+
+
 class Execution(AnswerModel):
     job_id: Identifier
     attempt: NaturalNumber

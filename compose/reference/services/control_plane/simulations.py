@@ -57,7 +57,7 @@ class Simulation(AnswerModel):
     created_at: str
 
 
-@router.post("", status_code=201, responses=errors(401, 404))
+@router.post("", status_code=201, responses=errors(401, 404, 503))
 def create_simulation(
     new: NewSimulation, database: AppDatabase, _caller: Annotated[str, Depends(require_client)]
 ) -> Simulation:
@@ -78,7 +78,7 @@ def create_simulation(
     return simulation
 
 
-@router.get("/{simulation_id}", responses=errors(401, 404))
+@router.get("/{simulation_id}", responses=errors(401, 404, 503))
 def read_simulation(
     simulation_id: Identifier,
     database: AppDatabase,

@@ -32,8 +32,9 @@ _LIST = text("""
     ORDER BY number LIMIT :limit
 """)
 _BEGIN = text(f"""
-    UPDATE jobs SET status = 'running', attempts = attempts + 1
-    WHERE job_id = :job_id AND status IN ('queued', 'running') AND attempts < {MOST_ATTEMPTS}
+    UPDATE jobs SET status = 'running', attempts = :attempt
+    WHERE job_id = :job_id AND status IN ('queued', 'running')
+        AND attempts = :attempt - 1 AND :attempt <= {MOST_ATTEMPTS}
 """)  # noqa: S608 - a constant
 _END = text("""
     UPDATE jobs SET status = :status, result = :result, error = :error,
@@ -41,6 +42,7 @@ _END = text("""
     WHERE job_id = :job_id
 """)
 _WORKSPACE = text("SELECT * FROM workspaces WHERE workspace_id = :id AND deleted_at IS NULL")
+STALE_ATTEMPT = "stale_attempt"
 _FINAL = frozenset({"completed", "failed"})
 
 
@@ -93,17 +95,26 @@ def list_jobs(connection: Connection, status: str, after: str | None, limit: int
     return [to_job(row) for row in rows.mappings()]
 
 
-def begin_execution(connection: Connection, job_id: str) -> Execution:
-    """Count an execution, unless all are used up.
+def begin_execution(connection: Connection, job_id: str, attempt: int) -> Execution:
+    """Count execution number `attempt`, unless all are used up.
+
+    The number makes it one execution, however many copies of the request arrive, and
+    however late: an executor that got no answer asks again with the same number.
 
     Raises:
-        ServiceError: 404; 409, the job has ended.
+        ServiceError: 404; 409, the job has ended, or `attempt` is not its next one.
     """
-    begun = connection.execute(_BEGIN, {"job_id": job_id}).rowcount == 1
+    values = {"job_id": job_id, "attempt": attempt}
+    begun = connection.execute(_BEGIN, values).rowcount == 1
     row = _find(connection, job_id)
     if row["status"] in _FINAL:
         raise ServiceError(409, f"the job has ended: it is {row['status']}")
-    return Execution(job_id=job_id, attempt=row["attempts"], may_run=begun)
+    counted = row["attempts"]
+    if attempt not in {counted, counted + 1}:
+        raise ServiceError(
+            409, f"expected attempt {counted + 1}, got {attempt}: read the job again", STALE_ATTEMPT
+        )
+    return Execution(job_id=job_id, attempt=counted, may_run=begun or attempt == counted)
 
 
 def end_job(connection: Connection, job_id: str, outcome: Outcome) -> Job:

@@ -25,7 +25,7 @@ _DELETE = text("UPDATE workspaces SET deleted_at = :now WHERE workspace_id = :id
 @router.post(
     "",
     status_code=201,
-    responses={200: {"model": Workspace, "description": "a dry run"}, **errors(401)},
+    responses={200: {"model": Workspace, "description": "a dry run"}, **errors(401, 503)},
 )
 def create_workspace(
     new: NewWorkspace,
@@ -44,7 +44,7 @@ def create_workspace(
     return Workspace(id=workspace_id, name=new.name, dry_run=False, created_at=created_at)
 
 
-@router.get("/{workspace_id}", responses=errors(401, 404))
+@router.get("/{workspace_id}", responses=errors(401, 404, 503))
 def read_workspace(
     workspace_id: Identifier,
     database: AppDatabase,
@@ -56,7 +56,7 @@ def read_workspace(
     return Workspace(id=workspace_id, name=row["name"], dry_run=False, created_at=row["created_at"])
 
 
-@router.delete("/{workspace_id}", status_code=204, responses=errors(401, 404))
+@router.delete("/{workspace_id}", status_code=204, responses=errors(401, 404, 503))
 def delete_workspace(
     workspace_id: Identifier,
     database: AppDatabase,

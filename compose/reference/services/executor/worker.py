@@ -10,20 +10,27 @@ ends, and each step finds what the one before the kill has done:
 
 Executions, not deliveries, count as attempts. The control-plane counts one right
 before a fetch, and only after the memory-engine has answered: while either neighbour
-is down, messages come and go without using up attempts. Patience ends after
-MAXIMUM_DELIVERIES, so that a neighbour that answers but always refuses can't keep an
-acknowledged job waiting for ever.
+is down, messages come and go without using up attempts, however long. Patience ends
+after MOST_REFUSALS, so that a neighbour that answers but always refuses can't keep an
+acknowledged job waiting for ever; an executor that starts anew has its patience back.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from services.executor.fetch import Fetcher, FetchError
-from services.executor.neighbours import NeighbourError, Neighbours, StoredResult, UnknownJobError
+from services.executor.neighbours import (
+    NeighbourError,
+    NeighbourRefusedError,
+    Neighbours,
+    StoredResult,
+    UnknownJobError,
+)
 from services.executor.strategies import STRATEGIES
 from services.kit import tracing
 from services.kit.logs import log, log_bug, warn
@@ -35,8 +42,8 @@ if TYPE_CHECKING:
 
 WORKERS = 8
 POLL_SECONDS = 0.05
-# A delivery that waits takes a lease of 5 s, so this is at least 5 minutes of patience.
-MAXIMUM_DELIVERIES = 60
+# A refused delivery waits out its lease of 5 s, so this is at least 5 minutes of patience.
+MOST_REFUSALS = 60
 _EXTEND_SECONDS = LEASE_SECONDS / 3
 _TROUBLE_PAUSE_SECONDS = 0.5
 _RELEASE_SECONDS = 0.5
@@ -52,6 +59,7 @@ class Worker:
         self._neighbours = Neighbours(settings)
         self._fetcher = Fetcher(settings.allowed_hosts)
         self._at_work: dict[asyncio.Task[None], Message] = {}
+        self._refusals: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Work until cancelled; then give back what is unfinished."""
@@ -93,8 +101,10 @@ class Worker:
             work.result()
         except NeighbourError as problem:
             # Not acknowledged: it comes back when the lease ends.
+            self._refusals[message.job_id] += isinstance(problem, NeighbourRefusedError)
             warn("job has to wait", job_id=message.job_id, reason=str(problem))
         except Exception as problem:  # noqa: BLE001 - one job's bug must not stop the others
+            self._refusals[message.job_id] += 1
             log_bug("job not worked on", problem, job_id=message.job_id)
         finally:
             work.cancel()
@@ -116,19 +126,24 @@ class Worker:
                 status = outcome["status"] if taken else "ended before"
                 log("job ended", job_id=message.job_id, status=status)
             await self._queue.acknowledge(message)
+            del self._refusals[message.job_id]
         except UnknownJobError:
             warn("unknown job", job_id=message.job_id)
             await self._queue.dead(message, "the control-plane does not know this job")
 
     async def _outcome(self, message: Message) -> dict[str, Any] | None:
         """How the job ends; None where it has ended already."""
-        if message.deliveries > MAXIMUM_DELIVERIES:
-            return _failed(
-                f"given up after {MAXIMUM_DELIVERIES} deliveries: a neighbour refuses it"
-            )
-        stored = await self._neighbours.stored_result(message.job_id)
+        patient = self._refusals[message.job_id] < MOST_REFUSALS
+        try:
+            stored = await self._neighbours.stored_result(message.job_id)
+        except NeighbourRefusedError:
+            if patient:
+                raise
+            stored = None
         if stored is not None:
             return _completed(stored)
+        if not patient:
+            return _failed(f"given up after {MOST_REFUSALS} refusals: a neighbour refuses it")
         start = await self._neighbours.begin(message.job_id)
         if start.word == "ended":
             return None

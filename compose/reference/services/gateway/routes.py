@@ -13,6 +13,7 @@ from services.kit.access import require_client
 from services.kit.client import ServiceClient
 from services.kit.errors import ServiceError, errors
 from services.kit.settings import SYSTEM_SERVICES, Settings
+from services.kit.tracing import current_trace_id
 from services.sessions.schemas import Session, SessionId, SessionRequest
 
 # Longer than the slowest tool may take (policies/tools.yaml).
@@ -52,6 +53,8 @@ async def signal(start: SignalStart, settings: AppSettings) -> signals.SignalAns
     if answer.hops != list(SYSTEM_SERVICES):
         reached = ", ".join(answer.hops)
         raise ServiceError(503, f"the signal came no further than {reached}", "missing_hops")
+    if answer.trace_id != current_trace_id():
+        raise ServiceError(503, "a hop went on under another trace id", "other_trace")
     return answer
 
 

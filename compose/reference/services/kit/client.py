@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
-_PASSING_STATUSES = frozenset({502, 503, 504})
+PASSING_STATUSES = frozenset({502, 503, 504})
 
 # One per event loop: a connection can't be used on another loop than it was made on.
 _clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
@@ -69,7 +69,7 @@ class ServiceClient:
             request = self._build(method, path, json, timeout_seconds)
             try:
                 response = await shared_client().send(request)
-                if attempt == attempts or response.status_code not in _PASSING_STATUSES:
+                if attempt == attempts or response.status_code not in PASSING_STATUSES:
                     return response
             except TransportError as problem:
                 if attempt == attempts:

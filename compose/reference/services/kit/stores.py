@@ -2,9 +2,32 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, FastAPI, Request, Response
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from services.kit.database import Database
+from services.kit.database import Database, is_unavailable
+from services.kit.errors import error_response
+from services.kit.logs import warn
+
+
+def install(app: FastAPI, database: Database) -> None:
+    """Give `app` its database, and answer 503 while that can't serve."""
+    app.state.database = database
+    app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(PoolTimeoutError, _database_error)
+
+
+async def _database_error(request: Request, problem: Exception) -> Response:
+    if isinstance(problem, DBAPIError) and not is_unavailable(problem):
+        raise problem
+    reason = str(getattr(problem, "orig", problem))
+    warn(
+        "database unavailable",
+        route=getattr(request.scope.get("route"), "path", "unmatched"),
+        reason=reason,
+    )
+    return error_response(503, "the database is busy or its disk is full: try again later")
 
 
 # async: FastAPI would send a plain function through the thread pool at every request.

@@ -66,14 +66,18 @@ class TokenVerifier:
         public_keys: Mapping[str, str],
         clock: Callable[[], float] = time.time,
         nonce_limit: int = NONCE_LIMIT,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the name tokens must be addressed to and the callers' public keys."""
+        """Take the name tokens must be addressed to and the callers' public keys.
+
+        `clock` is the time in tokens; `ticks` never go back, whatever is done to the clock.
+        """
         self._service = service
         self._keys = {name: load_public_key(pem) for name, pem in public_keys.items()}
         self._clock = clock
         # Nonces die with the process: what was issued before it is not accepted after it.
         self._not_before = clock()
-        self._nonces = _NonceStore(nonce_limit)
+        self._nonces = _NonceStore(nonce_limit, ticks)
 
     def verify(self, token: str, method: str, path: str) -> str:
         """The name of the service that sent `token` for this very request.
@@ -128,7 +132,8 @@ class TokenVerifier:
                 raise TokenRefusedError(f"{name}: expected a number")
         # A clock that was set back must not lock everybody out until it catches up.
         self._not_before = min(self._not_before, now)
-        if not self._not_before - LEEWAY_SECONDS <= issued <= now + LEEWAY_SECONDS:
+        # No leeway for the start: seconds before it, the same token may have been used.
+        if not self._not_before <= issued <= now + LEEWAY_SECONDS:
             raise TokenRefusedError("iat: expected after this service started and not in future")
         if not now - LEEWAY_SECONDS < expires <= issued + LIFETIME_SECONDS:
             raise TokenRefusedError(
@@ -137,26 +142,46 @@ class TokenVerifier:
 
 
 class _NonceStore:
-    """Nonces seen, until their token has expired; bounded in time and number."""
+    """Nonces seen, until their token has expired; bounded in time and number.
 
-    def __init__(self, limit: int) -> None:
+    A nonce is forgotten when its time has passed by the ticks and by the clock. The clock
+    alone would forget too early after a step forward and back; the ticks alone would
+    when the clock is set back and the token's time comes again.
+    """
+
+    def __init__(self, limit: int, ticks: Callable[[], float]) -> None:
         self._limit = limit
-        self._expiry: dict[str, float] = {}
+        self._ticks = ticks
+        self._expiry: dict[str, tuple[float, float]] = {}  # by the ticks, by the clock
+        # Those of before a clock was set back: few, and let go together.
+        self._kept: set[str] = set()
+        self._kept_until = 0.0
         self._lock = threading.Lock()
 
     def spend(self, nonce: str, now: float, until: float) -> None:
         with self._lock:
-            # Insertion order is roughly expiry order: look at the old end only.
-            while self._expiry:
-                oldest = next(iter(self._expiry))
-                if self._expiry[oldest] >= now:
-                    break
-                del self._expiry[oldest]
-            if nonce in self._expiry:
+            ticks = self._ticks()
+            self._forget(now, ticks)
+            if nonce in self._expiry or nonce in self._kept:
                 raise TokenRefusedError("jti: this token was used before")
-            if len(self._expiry) >= self._limit:
+            if len(self._expiry) + len(self._kept) >= self._limit:
                 raise TokenRefusedError("jti: too many tokens at once to remember them all")
-            self._expiry[nonce] = until
+            self._expiry[nonce] = (ticks + until - now, until)
+
+    def _forget(self, now: float, ticks: float) -> None:
+        # Insertion order is roughly expiry order: look at the old end only.
+        while self._expiry:
+            oldest = next(iter(self._expiry))
+            by_ticks, by_clock = self._expiry[oldest]
+            if by_ticks >= ticks:
+                break
+            del self._expiry[oldest]
+            if by_clock >= now:
+                self._kept.add(oldest)
+                self._kept_until = max(self._kept_until, by_clock)
+        if self._kept and self._kept_until < now:
+            self._kept.clear()
+            self._kept_until = 0.0
 
 
 def signed_path(path: str) -> str:

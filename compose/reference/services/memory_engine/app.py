@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.kit import stores
 from services.kit.app import create_app
 from services.kit.database import Database
 from services.kit.settings import Settings
@@ -28,5 +29,5 @@ def build(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         ready_checks={"database": database.ready_check("results")},
     )
-    app.state.database = database
+    stores.install(app, database)
     return app

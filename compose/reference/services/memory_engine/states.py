@@ -32,7 +32,7 @@ _HISTORY = text("""
 """)
 
 
-@router.put("/{key}", responses=errors(401, 409))
+@router.put("/{key}", responses=errors(401, 409, 503))
 def put_state(
     key: Identifier,
     new: NewState,
@@ -55,7 +55,7 @@ def put_state(
     return _state(key, row)
 
 
-@router.get("/{key}", responses=errors(401, 404))
+@router.get("/{key}", responses=errors(401, 404, 503))
 def get_state(
     key: Identifier,
     database: AppDatabase,
@@ -70,7 +70,7 @@ def get_state(
     return _state(key, dict(row))
 
 
-@router.get("/{key}/history", responses=errors(401))
+@router.get("/{key}/history", responses=errors(401, 503))
 def get_history(
     key: Identifier,
     database: AppDatabase,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy import Connection, text
 
-from services.kit.access import require_caller, require_service
+from services.kit.access import require_caller, require_only
 from services.kit.clock import utc_now
 from services.kit.errors import ServiceError, errors
 from services.kit.models import Identifier
@@ -22,6 +22,7 @@ from services.memory_engine.schemas import (
 )
 
 router = APIRouter(prefix="/v1", tags=["memory"])
+_only_executor = require_only("executor")
 
 _ADD_RESULT = text("""
     INSERT INTO results (job_id, content, sha256, size_bytes, metadata, created_at)
@@ -46,12 +47,12 @@ _READ_DOCUMENT = text("""
 """)
 
 
-@router.put("/results/{job_id}", responses=errors(401))
+@router.put("/results/{job_id}", responses=errors(401, 403, 503))
 def put_result(
     job_id: Identifier,
     result: NewText,
     database: AppDatabase,
-    _caller: Annotated[str, Depends(require_service)],
+    _caller: Annotated[str, Depends(_only_executor)],
 ) -> ResultReceipt:
     """Keep the result of a job. The first writer wins; the answer is what is stored."""
     row = _row(job_id, result)
@@ -68,7 +69,7 @@ def put_result(
     )
 
 
-@router.get("/results/{job_id}", responses=errors(401, 404))
+@router.get("/results/{job_id}", responses=errors(401, 404, 503))
 def get_result(
     job_id: Identifier, database: AppDatabase, _caller: Annotated[str, Depends(require_caller)]
 ) -> Result:
@@ -78,7 +79,7 @@ def get_result(
     return Result(job_id=job_id, **_checked(stored))
 
 
-@router.put("/documents/{document_id}", responses=errors(401))
+@router.put("/documents/{document_id}", responses=errors(401, 503))
 def put_document(
     document_id: Identifier,
     document: NewText,
@@ -105,7 +106,7 @@ def put_document(
     )
 
 
-@router.get("/documents/{document_id}", responses=errors(401, 404))
+@router.get("/documents/{document_id}", responses=errors(401, 404, 503))
 def get_document(
     document_id: Identifier,
     database: AppDatabase,

@@ -36,7 +36,7 @@ _PUT = text("""
 _ALL = text("SELECT vector_id, unit_values, metadata FROM vectors WHERE dimensions = :dimensions")
 
 
-@router.put("/{vector_id}", responses=errors(401))
+@router.put("/{vector_id}", responses=errors(401, 503))
 def put_vector(
     vector_id: Identifier,
     vector: NewVector,
@@ -56,7 +56,7 @@ def put_vector(
     return VectorReceipt(vector_id=vector_id, dimensions=len(vector.values))
 
 
-@router.post("/search", responses=errors(401))
+@router.post("/search", responses=errors(401, 503))
 def search_vectors(
     query: VectorQuery, database: AppDatabase, _caller: Annotated[str, Depends(require_caller)]
 ) -> VectorMatches:

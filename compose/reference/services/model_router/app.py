@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import Counter
 
+from services.kit import stores
 from services.kit.app import create_app
 from services.kit.clock import utc_now
 from services.kit.database import Database
@@ -47,6 +48,6 @@ def build(
         ("provider", "outcome"),
         registry=app.state.metrics.registry,
     )
-    app.state.database = database
+    stores.install(app, database)
     app.state.runtime = Runtime(chain, clock, runs)
     return app

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from prometheus_client import Counter
 from starlette.responses import Response
 
-from services.kit.access import require_caller, require_service
+from services.kit.access import require_caller, require_only, require_service
 from services.kit.errors import ServiceError, errors
 from services.kit.logs import log, warn
 from services.kit.models import Identifier
@@ -29,6 +29,8 @@ from services.model_router.schemas import (
 
 NDJSON = "application/x-ndjson"
 router = APIRouter(prefix="/v1")
+# Not the client: whoever is held by a quota must not be the one who sets it.
+_only_control_plane = require_only("control-plane")
 
 
 class Runtime:
@@ -86,7 +88,7 @@ def complete(
     return Completion(**done.model_dump(), text=decision.answer.text)
 
 
-@router.get("/usage/{workspace}", responses=errors(401))
+@router.get("/usage/{workspace}", responses=errors(401, 503))
 def read_usage(
     workspace: Identifier,
     database: AppDatabase,
@@ -100,13 +102,13 @@ def read_usage(
     )
 
 
-@router.put("/quotas/{workspace}", responses=errors(401))
+@router.put("/quotas/{workspace}", responses=errors(401, 403, 503))
 def set_quota(
     workspace: Identifier,
     wanted: QuotaRequest,
     database: AppDatabase,
     runtime: AppRuntime,
-    caller: Annotated[str, Depends(require_caller)],
+    caller: Annotated[str, Depends(_only_control_plane)],
 ) -> QuotaAnswer:
     """Give a workspace new caps, from the next run on; the change is logged."""
     quota = quotas.Quota(wanted.tokens_per_day, quotas.to_micro_usd(wanted.cost_per_month))

@@ -21,13 +21,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Not WAL: two processes write this file and would both checkpoint, which meets SQLite's
+# WAL-reset corruption bug (3.7.0-3.51.2; fixed in 3.51.3, 3.50.7, 3.44.6). Not DELETE: with
+# synchronous = FULL it doesn't sync the removal of the journal, as TRUNCATE does its emptying.
+JOURNAL_MODE = "TRUNCATE"
+
 _PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 _BUSY_SECONDS = 5.0
-_WAITING = "SELECT 1 FROM messages WHERE leased_until <= ? LIMIT 1"
-_NEXT = """
+# No lease ends later than one lease from now: such a one was given before the clock was
+# set back, by whoever may be gone. Twice that, because after a small step back the holder
+# is most likely at work and about to extend.
+_FREE = "(leased_until <= :now OR leased_until > :now + 2 * :lease)"
+_WAITING = f"SELECT 1 FROM messages WHERE {_FREE} LIMIT 1"  # noqa: S608 - a constant
+_NEXT = f"""
     SELECT sequence, job_id, body, deliveries FROM messages
-    WHERE leased_until <= ? ORDER BY priority DESC, sequence LIMIT ?
-"""
+    WHERE {_FREE} ORDER BY priority DESC, sequence LIMIT :count
+"""  # noqa: S608 - a constant
 _PUBLISH = """
     INSERT INTO messages (job_id, priority, body, leased_until, deliveries)
     VALUES (?, ?, ?, 0, 0) ON CONFLICT (job_id) DO NOTHING
@@ -91,13 +100,13 @@ class SqliteQueue:
         return await self._write(bury)
 
     async def ready(self) -> None:
-        """Raise where the file or its tables are missing."""
+        """Raise where the file or its tables are missing, or nothing can be written."""
 
-        def look() -> None:
-            with self._lock:
-                self._opened().execute(_WAITING, (0.0,)).fetchone()
+        def look(connection: sqlite3.Connection) -> None:
+            connection.execute("SELECT 1 FROM messages LIMIT 1").fetchone()
+            connection.execute("PRAGMA user_version = 0")  # unused, and written all the same
 
-        await asyncio.to_thread(look)
+        await self._write(look)
 
     async def close(self) -> None:
         """Close the file."""
@@ -108,11 +117,12 @@ class SqliteQueue:
 
     def _claim(self, count: int) -> Sequence[Message]:
         now = self._clock()
+        values = {"now": now, "lease": LEASE_SECONDS, "count": count}
         with self._lock:
-            if not self._opened().execute(_WAITING, (now,)).fetchone():
+            if not self._opened().execute(_WAITING, values).fetchone():
                 return []
         with self._transaction() as connection:
-            rows = connection.execute(_NEXT, (now, count)).fetchall()
+            rows = connection.execute(_NEXT, values).fetchall()
             return [_lease(connection, row, now) for row in rows]
 
     async def _lease_until(self, message: Message, until: float) -> bool:
@@ -142,14 +152,20 @@ class SqliteQueue:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             # mode=rw: a missing file is an error here, not an empty queue made on the spot.
-            self._connection = sqlite3.connect(
+            connection = sqlite3.connect(
                 f"{_file_uri(self._path)}?mode=rw",
                 uri=True,
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}")
+                connection.execute("PRAGMA synchronous = FULL")
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.kit import stores
 from services.kit.app import create_app
 from services.kit.database import Database
 from services.kit.logs import warn
@@ -42,7 +43,7 @@ def build(settings: Settings, *, clock: Clock = time.time) -> FastAPI:
         lifespan=lifespan,
         ready_checks={"database": database.ready_check("sessions")},
     )
-    app.state.database = database
+    stores.install(app, database)
     app.state.clock = clock
     app.state.session_count = Gauge(
         "sessions",

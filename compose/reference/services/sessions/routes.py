@@ -26,7 +26,7 @@ async def _clock(request: Request) -> Clock:
 AppClock = Annotated[Clock, Depends(_clock)]
 
 
-@router.post("", status_code=201, responses=errors(401))
+@router.post("", status_code=201, responses=errors(401, 503))
 def create_session(wanted: SessionRequest, database: AppDatabase, clock: AppClock) -> Session:
     """Create a session that lives for `ttl_seconds` after its last heartbeat."""
     now = clock()
@@ -35,7 +35,7 @@ def create_session(wanted: SessionRequest, database: AppDatabase, clock: AppCloc
     return _answer(row)
 
 
-@router.get("/{session_id}", responses=errors(401, 404))
+@router.get("/{session_id}", responses=errors(401, 404, 503))
 def read_session(session_id: SessionId, database: AppDatabase, clock: AppClock) -> Session:
     """A session as it is now; an ended one is kept for a week."""
     try:
@@ -44,7 +44,7 @@ def read_session(session_id: SessionId, database: AppDatabase, clock: AppClock) 
         raise _not_found() from problem
 
 
-@router.post("/{session_id}/heartbeat", responses=errors(401, 404, 409))
+@router.post("/{session_id}/heartbeat", responses=errors(401, 404, 409, 503))
 def heartbeat_session(session_id: SessionId, database: AppDatabase, clock: AppClock) -> Session:
     """Let an active session live for its whole time again; 409 where it has ended."""
     try:
@@ -56,7 +56,7 @@ def heartbeat_session(session_id: SessionId, database: AppDatabase, clock: AppCl
     return _answer(row)
 
 
-@router.delete("/{session_id}", responses=errors(401, 404))
+@router.delete("/{session_id}", responses=errors(401, 404, 503))
 def destroy_session(session_id: SessionId, database: AppDatabase, clock: AppClock) -> Session:
     """End a session; one that has ended already is answered as it is."""
     try:

@@ -1,5 +1,6 @@
 """`POST /internal/actions`: the one door to the tools; the policy stands in it (G3b)."""
 
+import errno
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -17,13 +18,16 @@ from services.executor.tools.schemas import (
     FileArguments,
     ShellArguments,
 )
-from services.kit.access import require_service
+from services.kit.access import require_only
 from services.kit.errors import ServiceError, errors
 from services.kit.logs import log, warn
 from services.kit.settings import Settings
 
 POLICY_DENIED = "policy_denied"
+# As passing as a neighbour that is down. Not every system has a number for quotas.
+_NO_ROOM = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 router = APIRouter()
+_only_gateway = require_only("gateway")
 
 _Arguments = TypeVar("_Arguments", bound=BaseModel)
 _policy_file = PolicyFile()
@@ -44,13 +48,13 @@ async def tool_sandbox(request: Request) -> Sandbox:
     return found
 
 
-@router.post("/internal/actions", tags=["tools"], responses=errors(401, 403, 404))
+@router.post("/internal/actions", tags=["tools"], responses=errors(401, 403, 404, 503))
 async def act(
     action: ActionRequest,
     request: Request,
     policy_file: Annotated[PolicyFile, Depends(tool_policy)],
     sandbox: Annotated[Sandbox, Depends(tool_sandbox)],
-    caller: Annotated[str, Depends(require_service)],
+    caller: Annotated[str, Depends(_only_gateway)],
 ) -> ActionAnswer:
     """Run one action, if the policy lists it; 403 `policy_denied` with the reason if not."""
     try:
@@ -63,6 +67,11 @@ async def act(
         raise ServiceError(404, str(problem)) from problem
     except ArgumentsError as problem:
         raise ServiceError(422, str(problem)) from problem
+    except OSError as problem:
+        if problem.errno not in _NO_ROOM:
+            raise
+        warn("no room for an action", tool=action.tool, reason=str(problem.strerror))
+        raise ServiceError(503, "the sandbox's disk is full: try again later") from problem
     log("action", tool=action.tool, caller=caller, outcome=answer.outcome)
     return answer
 

@@ -1,10 +1,10 @@
 """What the executor's tools take and answer."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from services.kit.models import AnswerModel, RequestModel
+from services.kit.models import AnswerModel, FreeJson, RequestModel
 
 _TEXT = r"^[^\u0000]*$"
 ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -18,7 +18,7 @@ class ActionRequest(RequestModel):
     """One action: which tool, and its arguments (ShellArguments, FileArguments, ...)."""
 
     tool: ToolName
-    arguments: Annotated[dict[str, Any], Field(max_length=16)]
+    arguments: FreeJson
 
 
 class ShellArguments(RequestModel):

@@ -1,0 +1,213 @@
+"""The worker beside neighbours that are slow, away or unwilling: nothing is lost or counted twice.
+
+The neighbours are real; a door before one of them is late, or says what it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from service_protocols import rows
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Mount
+
+from services.executor import neighbours, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from service_protocols import Serve, System
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    Waiting = Callable[[], list[tuple[Any, ...]]]
+
+
+class Door:
+    """Stands before a neighbour: what ends in `path` is answered late, or with `status`."""
+
+    def __init__(self, app: ASGIApp, path: str, *, status: int = 0, seconds: float = 0.0) -> None:
+        self._app = app
+        self._path = path
+        self.status = status
+        self.seconds = seconds
+        self.knocks = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith(self._path):
+            self.knocks += 1
+            if self.status:
+                await Response("{}", self.status)(scope, receive, send)
+                return
+            # In a task of its own: the request is done even where nobody waits any more.
+            work = asyncio.create_task(self._late(scope, receive, send))
+            await asyncio.shield(work)
+            return
+        await self._app(scope, receive, send)
+
+    async def _late(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await receive()
+        await asyncio.sleep(self.seconds)
+        given = iter([body])
+
+        async def again() -> Any:
+            return next(given, {"type": "http.disconnect"})
+
+        await self._app(scope, again, send)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short leases and no repeated calls, so that deliveries follow each other quickly."""
+    monkeypatch.setattr(neighbours, "ATTEMPTS", 1)
+    monkeypatch.setattr("services.queue.sqlite.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(worker, "_EXTEND_SECONDS", 0.1)
+
+
+@pytest.fixture
+def waiting(state_folder: Path) -> Waiting:
+    """The messages that are not acknowledged."""
+    return lambda: rows(state_folder, "queue", "SELECT job_id, deliveries FROM messages")
+
+
+def behind(system: System, serve: Serve, neighbour: str, door: Door) -> System:
+    """The system with a door before one neighbour, on the executor's side only."""
+    url = serve(Starlette(routes=[Mount("/", app=door)])).url
+    urls = {**system.settings.urls, neighbour: url}
+    return replace(system, settings=replace(system.settings, urls=urls))
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_control_plane_that_answers_late_counts_one_execution(
+    system: System, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted after the executor stopped waiting, again and again, a job still gets its turn."""
+    monkeypatch.setattr(neighbours, "TIMEOUT_SECONDS", 0.2)
+    door = Door(system.control.app, "/running", seconds=0.6)
+    slow = behind(system, serve, "control-plane", door)
+    job_id = system.submit("/plain/")
+    slow.work_until(lambda: door.knocks > 6)
+    assert system.job(job_id)["attempts"] <= 1
+    door.seconds = 0.0
+    slow.work_until(lambda: system.ended(job_id))
+    assert system.job(job_id)["status"] == "completed"
+    # One more at most: the second worker can't know what the first one announced.
+    assert system.job(job_id)["attempts"] <= 2
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_job_is_acknowledged_only_after_its_report_was_taken(
+    system: System, serve: Serve, waiting: Waiting
+) -> None:
+    door = Door(system.control.app, "/outcome", status=503)
+    deaf = behind(system, serve, "control-plane", door)
+    job_id = system.submit("/plain/")
+    deaf.work_until(lambda: door.knocks > 1)
+    assert [name for name, _deliveries in waiting()] == [job_id]
+    assert system.job(job_id)["status"] == "running"
+    door.status = 0
+    deaf.work_until(lambda: not waiting())
+    assert system.job(job_id)["status"] == "completed"
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_lost_lease_stops_the_work(
+    system: System, state_folder: Path, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.queue.sqlite.LEASE_SECONDS", 30.0)
+    lost = system.submit("/http-test/delay/0.8")
+    system_states: list[str] = []
+
+    def steal() -> bool:
+        if system.job(lost)["status"] != "running":
+            return False
+        with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
+            connection.execute("UPDATE messages SET receipt = 'another', deliveries = 9")
+        system_states.append(system.submit("/http-test/delay/1"))
+        return True
+
+    # What is begun after the lost one, and takes longer, ends; the lost one never does.
+    def other_ended() -> bool:
+        return (bool(system_states) or steal()) and system.ended(*system_states)
+
+    system.work_until(other_ended)
+    assert rows(state_folder, "memory-engine", "SELECT job_id FROM results") == [
+        (system_states[0],)
+    ]
+    assert system.job(lost)["status"] == "running"
+    assert (lost, 9) in waiting()
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("neighbour", ["memory-engine", "control-plane"])
+def test_an_outage_of_any_length_fails_no_job(
+    system: System, serve: Serve, neighbour: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "MOST_REFUSALS", 1)
+    app = (system.memory if neighbour == "memory-engine" else system.control).app
+    door = Door(app, "", status=status)
+    away = behind(system, serve, neighbour, door)
+    job_id = system.submit("/plain/")
+
+    def open_at_last() -> bool:
+        door.status = 0 if door.knocks > 3 else status
+        return system.ended(job_id)
+
+    away.work_until(open_at_last)
+    assert (system.job(job_id)["status"], system.job(job_id)["attempts"]) == ("completed", 1)
+
+
+def test_deliveries_without_end_fail_no_job(system: System, state_folder: Path) -> None:
+    """An executor that was down all night finds a message that was handed out a thousand times."""
+    job_id = system.submit("/plain/")
+    with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
+        connection.execute("CREATE TRIGGER often AFTER INSERT ON messages BEGIN"
+                           " UPDATE messages SET deliveries = 1000; END")  # fmt: skip
+        connection.execute("UPDATE messages SET deliveries = 1000")
+    system.work_until(lambda: system.ended(job_id))
+    assert system.job(job_id)["status"] == "completed"
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ("memory-engine", "", 500),
+        ("memory-engine", "", 200),
+        ("control-plane", "/running", 422),
+        ("control-plane", "/running", 200),
+    ],
+)
+def test_a_neighbour_that_refuses_for_ever_fails_the_job(
+    system: System, serve: Serve, monkeypatch: pytest.MonkeyPatch, refusal: tuple[str, str, int]
+) -> None:
+    """Nonsense counts as a refusal: `{}` with 200 is no answer."""
+    neighbour, path, status = refusal
+    monkeypatch.setattr(worker, "MOST_REFUSALS", 2)
+    app = (system.memory if neighbour == "memory-engine" else system.control).app
+    door = Door(app, path, status=status)
+    unwilling = behind(system, serve, neighbour, door)
+    job_id = system.submit("/plain/")
+    unwilling.work_until(lambda: system.ended(job_id))
+    assert system.job(job_id)["error"] == "given up after 2 refusals: a neighbour refuses it"
+    assert door.knocks >= 2
+
+
+def test_a_stored_result_is_reported_however_little_patience_is_left(
+    system: System, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "MOST_REFUSALS", 0)
+    job_id = system.submit("/plain/")
+    digest = hashlib.sha256(b"x").hexdigest()
+    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
+        connection.execute("INSERT INTO results VALUES (?, 'x', ?, 1, '{}', '')", (job_id, digest))
+    system.work_until(lambda: system.ended(job_id))
+    assert system.job(job_id)["result"]["sha256"] == digest
