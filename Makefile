@@ -18,4 +18,4 @@ $(SESSIONS): bootstrap
 	@$(NOX) -s $@ -- $(ARGS)
 
 clean:
-	rm -rf .nox proof_pack_artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """Every task of Proof Pack is a session; `nox -l` is the manual.
 
-Standard library and nox only, so that listing stays fast. Sessions of the gates come
-from the file names in scripts/gates/. Arguments after `--` go to the script.
+Standard library and nox only, so that listing stays fast. Arguments after `--` go to
+the script.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ def install(session: nox.Session, *groups: str) -> None:
 def run_script(session: nox.Session, name: str, *arguments: str) -> None:
     """Run scripts/<name>.py with the arguments after `--`."""
     install(session, "scripts")
-    session.run("python", str(ROOT / "scripts" / f"{name}.py"), *arguments, *session.posargs)
+    session.run(
+        "python",
+        str(ROOT / "scripts" / f"{name}.py"),
+        *arguments,
+        *session.posargs,
+        # After Ctrl-C a script stops the system and seals what it measured: let it.
+        interrupt_timeout=90,
+        terminate_timeout=30,
+    )
 
 
 @nox.session(tags=["proof"])

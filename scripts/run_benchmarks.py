@@ -13,6 +13,7 @@
 #     "rfc8785",
 #     "rich",
 #     "securesystemslib",
+#     "urllib3",
 # ]
 # ///
 """Measure our own overhead against the bare floor, in turn and in one run.

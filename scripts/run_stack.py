@@ -16,13 +16,14 @@ in another terminal proves it as it is.
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import log
-from common.cli import Exit, ScriptError, make_parser, run
+from common.cli import Exit, ScriptError, make_parser, run, uninterrupted
 from common.options import add_stack
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     options = parse(argv)
     from stack import records
     from stack.load import load_stack
+    from stack.ports import local_ports, require_free
     from stack.runtime import open_runtime
 
     for line in records.sweep():
@@ -59,17 +61,19 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     stack = load_stack(options.stack, {})
     runtime = open_runtime(stack, options.runtime)
     try:
+        require_free(local_ports(stack.services))
         runtime.prepare()
-        show(runtime, runtime.start())
+        show(runtime, runtime.start(), stack.file)
         watch(runtime)
     finally:
-        for line in runtime.stop():
-            log.warn(line)
-        runtime.close()
+        with uninterrupted():
+            for line in runtime.stop() or ():
+                log.warn(line)
+            runtime.close()
     return Exit.PASSED
 
 
-def show(runtime: Runtime, started: Sequence[Started]) -> None:
+def show(runtime: Runtime, started: Sequence[Started], stack_file: Path) -> None:
     """Print where each service answers, and how to prove the running stack."""
     urls = {service.name: service.url for service in runtime.services}
     for item in started:
@@ -78,7 +82,8 @@ def show(runtime: Runtime, started: Sequence[Started]) -> None:
     for service in runtime.services:
         if service.url_env:
             print(f"  export {service.url_env}={service.url}")
-    print(f"  {os.path.basename(sys.executable)} scripts/run_proof_pack.py", flush=True)  # noqa: PTH119
+    script = Path(__file__).with_name("run_proof_pack.py")
+    print(f"  {shlex.join([sys.executable, str(script), '--stack', str(stack_file)])}", flush=True)
 
 
 def watch(runtime: Runtime) -> None:
@@ -91,12 +96,11 @@ def watch(runtime: Runtime) -> None:
 
     while True:
         time.sleep(LOOK_SECONDS)
-        for service in runtime.services:
+        for service in filter(lambda item: item.required, runtime.services):
             seen = probe(service.url + service.health)
             if not seen.healthy:
-                last = (runtime.log_text(service.name, 1) or "").strip()
                 got = seen.status or seen.error
-                raise ScriptError(f"{service.name} stopped answering ({got}): {last}", Exit.FAILED)
+                raise ScriptError(f"{service.name} stopped answering: {got}", Exit.FAILED)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 #     "rfc8785",
 #     "rich",
 #     "securesystemslib",
+#     "urllib3",
 # ]
 # ///
 """Boot a system from scratch, phase by phase, ask its golden requests, sign the transcript.
@@ -80,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from stack.jobs import JobBoard, JobRun
         from stack.workload import WorkloadClient
 
-        client = WorkloadClient(stack, runtime.secrets, recorder.folder.run_id)
+        clean = recorder.folder.redactor.text
+        client = WorkloadClient(stack, runtime.secrets, recorder.folder.run_id, clean)
         board = JobBoard(client, [JobRun(job) for job in plan], recorder.trace.add)
         write_environment(recorder)
         try:
@@ -175,6 +177,7 @@ def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: 
 def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> None:
     """The golden requests, then real jobs whose results are looked up in the store."""
     from stack.golden import ask_golden
+    from stack.jobs import COMPLETED
 
     with recorder.step("golden requests") as step:
         answers = recorder.facts["golden"] = ask_golden(stack, board.client)
@@ -182,6 +185,8 @@ def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> 
         if wrong:
             raise ScriptError(f"{wrong[0]['name']}: {wrong[0]['detail']}")
         step.detail = f"{len(answers)} answered as expected"
+        if not answers:
+            step.outcome, step.detail = "inconclusive", "the stack file has no golden request"
     with recorder.step("real jobs") as step:
         board.submit_all(CONCURRENCY, lambda _count: None)
         board.wait_all(
@@ -192,6 +197,11 @@ def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> 
         )
         recorder.facts["persistence"] = board.verify(stack, runtime)
         step.detail = recorder.facts["persistence"]["store"]["detail"]
+        undone = [run for run in board.runs if run.status != COMPLETED]
+        if undone:
+            raise ScriptError(f"job {undone[0].job.index}: {undone[0].status}: {undone[0].error}")
+        note_figures(board, recorder)
+        recorder.judge_step(step)
 
 
 def note_figures(board: JobBoard, recorder: Recorder) -> None:

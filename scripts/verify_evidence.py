@@ -11,6 +11,7 @@ run that did not pass), 64 bad arguments, 78 no usable public key.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -93,7 +94,10 @@ def as_json(result: Result, keyid: str) -> str:
 
 
 def start_hashing(bundle: Path) -> TreeHashing | None:
-    """Let a second process hash while this one loads its modules; None leaves it to later."""
+    """Let a second process hash while this one loads its modules; None leaves it to later.
+
+    The caller closes it: an error, such as a bad --key, must not leave a process behind.
+    """
     from evidence.hash_tree import TreeHashing
 
     try:
@@ -115,13 +119,13 @@ def main(argv: Sequence[str] | None = None) -> Exit:
         raise ConfigurationError(
             f"{options.key}: a key from the bundle proves nothing: get KEY.pub from the signer"
         )
-    hashing = start_hashing(options.bundle)
-    from evidence.public_key import load_public_key
-    from evidence.verify import Wanted, verify_bundle
+    with start_hashing(options.bundle) or contextlib.nullcontext() as hashing:
+        from evidence.public_key import load_public_key
+        from evidence.verify import Wanted, verify_bundle
 
-    key = load_public_key(options.key)
-    wanted = Wanted(options.commit, options.run_id, options.max_age)
-    result = verify_bundle(options.bundle, key, wanted, hashing=hashing)
+        key = load_public_key(options.key)
+        wanted = Wanted(options.commit, options.run_id, options.max_age)
+        result = verify_bundle(options.bundle, key, wanted, hashing=hashing)
     print(as_json(result, key.keyid) if options.json else report(result, options.bundle))
     if not result.authentic or result.claims is None:
         return Exit.FAILED

@@ -14,7 +14,7 @@ from evidence.hash_tree import hash_tree
 from evidence.key_store import make_pair
 from evidence.keys import load_signer
 from evidence.run_folder import RunFolder
-from evidence.seal import SIGNATURE, seal
+from evidence.seal import seal
 from evidence.trace import Trace
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SUMMARY = "run_summary.json"
 COMMIT = "a" * 40
 SHA256 = "b" * 64
+EXIT_CODES = {"passed": 0, "failed": 1, "inconclusive": 2}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def criterion(name: str, outcome: str) -> dict[str, Any]:
         "metric": f"jobs.{name}",
         "rule": "equals",
         "expected": 1,
-        "observed": 1 if outcome == "passed" else 0,
+        "observed": {"passed": 1, "failed": 0}.get(outcome),
         "unit": "jobs",
         "why": "a test",
         "outcome": outcome,
@@ -68,9 +69,10 @@ def fake_summary(
         "schema": "run_summary/1",
         "script": "run_proof_pack",
         "run_id": folder.run_id,
-        "started_utc": now,
+        "started_utc": changes.get("ended_utc", now),
         "ended_utc": now,
         "verdict": verdict,
+        "exit_code": EXIT_CODES.get(str(verdict), 1),
         "eligible": {"value": False, "reasons": ["self-signed key"]},
         "commit": {"sha": COMMIT, "dirty": False},
         "contract_sha256": SHA256,
@@ -78,6 +80,7 @@ def fake_summary(
         "interrupted": False,
         "error": None,
         "criteria": [criterion("completed", verdict), criterion("verified", "passed")],
+        "steps": [{"number": 1, "name": "submit jobs", "outcome": "passed"}],
         "trace": {"head": trace.head, "count": trace.count},
         "key": {"kind": key.kind, "keyid": key.keyid, "public_key_file": key.public_key_file},
         **changes,
@@ -98,6 +101,9 @@ def finish(folder: RunFolder, key: SigningKey, /, **changes: Any) -> Path:
     with Trace(folder) as trace:
         for number in range(5):
             trace.add("job seen", number=number)
+        verdict = changes.get("verdict", "passed")
+        code = changes.get("exit_code", EXIT_CODES.get(str(verdict), 1))
+        trace.add("verdict", verdict=verdict, exit_code=code)
     summary = fake_summary(folder, trace, key, **changes)
     folder.write_json(SUMMARY, summary)
     return seal(folder, summary=summary, summary_name=SUMMARY, key=key)
@@ -110,7 +116,7 @@ def make_bundle(output: Path, key: SigningKey, /, **changes: Any) -> Path:
 
 def sign_manifest(bundle: Path, key: SigningKey) -> None:
     """Sign the manifest as it stands."""
-    (bundle / SIGNATURE).write_bytes(key.sign((bundle / manifest.MANIFEST).read_bytes()))
+    (bundle / manifest.SIGNATURE).write_bytes(key.sign((bundle / manifest.MANIFEST).read_bytes()))
 
 
 def rebuild_manifest(bundle: Path) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def pytest_configure() -> None:
+    """PROOF_PACK_REQUIRE names programs whose tests must not be skipped for want of them."""
+    for name in os.environ.get("PROOF_PACK_REQUIRE", "").split():
+        if shutil.which(name) is None:
+            raise pytest.UsageError(f"PROOF_PACK_REQUIRE: expected the program {name}, got none")
 
 
 @pytest.fixture(autouse=True)

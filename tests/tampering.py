@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundles import KeyPair
+
+
+SUMMARY = "evidence/run_summary.json"
 
 
 class Tampering:
@@ -54,6 +59,41 @@ class Tampering:
     def do_replace_all(self, file: str, old: str, new: str) -> None:
         path = self.bundle / file
         path.write_bytes(path.read_bytes().replace(old.encode(), new.encode()))
+
+    def do_set(self, file: str, values: dict[str, Any]) -> None:
+        """Set values in a JSON file; `a/0/b` is the key b of the first item of a."""
+        document = json.loads((self.bundle / file).read_bytes())
+        for path, value in values.items():
+            where: Any = document
+            *parents, last = (int(part) if part.isdigit() else part for part in path.split("/"))
+            for part in parents:
+                where = where[part]
+            where[last] = value
+        text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
+        (self.bundle / file).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+    def do_last_event(self, values: dict[str, Any] | None = None) -> None:
+        """Change the trace's last event, or drop it; the summary names the new head."""
+        path = self.bundle / "evidence" / "trace.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        last = json.loads(lines.pop())
+        if values is not None:
+            lines.append(json.dumps(last | values).encode() + b"\n")
+        path.write_bytes(b"".join(lines))
+        head = hashlib.sha256(lines[-1]).hexdigest()
+        self.do_set(SUMMARY, {"trace/head": head, "trace/count": len(lines)})
+
+    def do_encode(self, file: str, encoding: str) -> None:
+        path = self.bundle / file
+        path.write_bytes(path.read_text("utf-8").encode(encoding))
+
+    def do_reformat(self, file: str) -> None:
+        path = self.bundle / file
+        path.write_text(json.dumps(json.loads(path.read_bytes())), encoding="utf-8")
+
+    def do_zeros(self, file: str, size_bytes: int) -> None:
+        with (self.bundle / file).open("wb") as stream:
+            stream.truncate(size_bytes)
 
     def do_append(self, file: str, text: str) -> None:
         with (self.bundle / file).open("ab") as stream:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +95,8 @@ def test_the_bundle_holds_what_p7_names_and_no_secret(
         ("lose_results", 3, "results-stored"),
         ("wrong_results", 3, "results-stored"),
         ("duplicate", 3, "results-once"),
+        ("same_id", 2, "jobs-submitted"),
+        ("forget", 3, "results-confirmed"),
         ("ignore_sigterm", 1, "nothing-left"),
         ("orphan", 1, "nothing-left"),
     ],
@@ -123,6 +127,94 @@ def test_a_system_that_does_not_start_exits_1_and_is_sealed(proof: Proof, fault:
 def test_a_service_that_sickens_after_the_start_exits_1(proof: Proof) -> None:
     assert proof(jobs="sicken") == 1
     assert outcomes(proof.summary)["services-healthy"] == "failed"
+
+
+def test_a_memory_service_that_disagrees_fails(proof: Proof) -> None:
+    """P6: the memory service is looked at where there is one."""
+    assert proof(front="wrong_memory") == 3
+    assert proof.summary["persistence"]["verified_ratio"] == 1.0
+    assert outcomes(proof.summary)["results-confirmed"] == "failed"
+
+
+def test_a_system_without_a_memory_service_says_skipped(proof: Proof) -> None:
+    """P6: absent is "skipped", said so, never "passed"."""
+    value = stack_value()
+    del value["workload"]["verify"]["memory"]
+    assert proof.run(["--stack", str(write_value(proof.folder, value))]) == 0
+    assert proof.summary["persistence"]["memory"]["outcome"] == "skipped"
+
+
+def test_an_optional_service_may_be_down(proof: Proof) -> None:
+    value = stack_value(front="exit")
+    value["services"][0]["required"] = False
+    value["golden"] = []
+    del value["workload"]["verify"]["memory"]
+    assert proof.run(["--stack", str(write_value(proof.folder, value))]) == 0
+    healthy = {row["name"]: row["healthy"] for row in proof.summary["services"]}
+    assert healthy == {"front": False, "jobs": True}
+
+
+def test_a_private_key_in_a_log_is_taken_out_before_the_log_is_cut(proof: Proof) -> None:
+    """P7: the last 100 lines begin in the middle of the key."""
+    assert proof(jobs="leak") == 0
+    text = (proof.bundles[0] / "evidence/jobs_logs.txt").read_text()
+    assert "line 69" in text
+    assert "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--jobs", "3"], "shortened: 3 jobs, expected at least 10"),
+        (["--strategies", "vanilla"], "shortened: not all strategies"),
+        ([], "self-signed key"),
+    ],
+)
+def test_a_run_that_can_not_count_says_why(proof: Proof, arguments: list[str], reason: str) -> None:
+    """G7: shortened runs are real, and marked."""
+    assert proof(*arguments) == 0
+    assert reason in proof.summary["eligible"]["reasons"]
+    assert proof.summary["eligible"]["value"] is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:99999", "http://127.0.0.1:x", "http://[::1", "http://a..b:1", "ftp://x"],
+)
+def test_a_broken_url_variable_is_78(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("FAKE_JOBS_URL", url)
+    with pytest.raises(ConfigurationError, match="FAKE_JOBS_URL: expected an http or https URL"):
+        proof()
+
+
+def test_url_variables_that_do_not_make_a_running_stack_are_78(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FRONT_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="set FAKE_JOBS_URL too"):
+        proof()
+    monkeypatch.setenv("FAKE_JOBS_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="nothing is started"):
+        proof("--runtime", "process")
+
+
+def test_a_cache_folder_that_can_not_be_is_78(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (proof.folder / "file").write_text("in the way")
+    monkeypatch.setenv("PROOF_PACK_CACHE_DIR", str(proof.folder / "file" / "cache"))
+    with pytest.raises(ConfigurationError, match="set PROOF_PACK_CACHE_DIR"):
+        proof()
+
+
+def test_an_unwritable_step_summary_changes_no_verdict(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(proof.folder / "none" / "summary.md"))
+    assert proof() == 0
+    assert "warning: " in capsys.readouterr().err
 
 
 def test_the_same_arguments_submit_the_same_bytes(proof: Proof) -> None:
@@ -222,6 +314,10 @@ def test_a_stack_that_already_runs_is_proven_and_left_running(
         monkeypatch.setenv("FAKE_JOBS_URL", stack.service("jobs").url)
         assert proof.run(["--stack", str(file)]) == 0
         assert proof.summary["runtime"] == "external"
+        reasons = proof.summary["eligible"]["reasons"]
+        assert "somebody else started the system" in reasons
+        assert "not judged: nothing-left" in reasons
+        assert proof.summary["commit"]["sha"] is None
         assert not any(map(port_is_free, local_ports(stack.services).values()))
     finally:
         runtime.stop()
@@ -278,10 +374,62 @@ def run_script(folder: Path, *arguments: str, **environ: str) -> subprocess.Pope
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_reader_that_goes_away_costs_no_evidence(proof: Proof) -> None:
+    """`| head -1`: the run is sealed, with its own exit code."""
+    stack = write_stack(proof.folder)
+    process = run_script(proof.folder, "--stack", str(stack), "--poll-seconds", "0.1")
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert proof.summary["verdict"] == "passed"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("moment", ["[1/6]", "[2/6]"])
+def test_ctrl_c_before_the_jobs_is_inconclusive(proof: Proof, moment: str) -> None:
+    """What our own end left unmeasured says nothing about the system."""
+    value = stack_value(front="slow_health" if moment == "[1/6]" else "")
+    value["services"][0]["start_seconds"] = 30
+    stack = write_value(proof.folder, value)
+    process = run_script(proof.folder, "--stack", str(stack), "--jobs", "5000")
+    assert process.stdout
+    if moment == "[1/6]":
+        time.sleep(1.5)
+    else:
+        while moment not in process.stdout.readline():
+            assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=30)
+    assert process.returncode == Exit.INTERRUPTED, errors
+    assert "INCONCLUSIVE" in said
+    assert proof.summary["verdict"] == "inconclusive"
+
+
+def test_a_status_pointer_to_nothing_is_said_at_once(proof: Proof) -> None:
+    value = stack_value()
+    value["workload"]["poll"]["status"] = "/state"
+    assert proof.run(["--stack", str(write_value(proof.folder, value))]) == 2
+    assert "the answer has nothing at /state" in proof.summary["error"]
+
+
+def test_a_word_that_is_never_final_is_named(proof: Proof) -> None:
+    value = stack_value()
+    value["workload"]["poll"]["completed"] = ["done"]
+    assert proof.run(["--stack", str(write_value(proof.folder, value)), "--jobs", "1"]) == 2
+    assert "last answer: status 'completed'" in proof.summary["error"]
+
+
+def test_a_digest_pointer_to_nothing_is_named(proof: Proof) -> None:
+    value = stack_value()
+    value["workload"]["poll"]["digest"] = "/result/hash"
+    assert proof.run(["--stack", str(write_value(proof.folder, value))]) == 3
+    assert "no digest at /result/hash" in proof.summary["error"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_stops_everything_and_seals_an_interrupted_run(proof: Proof) -> None:
-    import signal
-
     stack = load_stack(write_stack(proof.folder, jobs="stuck"), {})
     process = run_script(proof.folder, "--stack", str(stack.file))
     assert process.stdout
@@ -315,7 +463,7 @@ def test_the_script_runs_from_any_folder_and_prints_commands_that_work(proof: Pr
 
 def test_leftovers_of_a_killed_run_are_removed_by_the_next(proof: Proof) -> None:
     record = records.new_record(proof.folder / "stack.yaml")
-    record.harness_created -= 1000
+    record.harness_birth = "another process once"
     record.save()
     assert proof() == 0
     assert not record.path.exists()

@@ -13,7 +13,7 @@ import pytest
 import sign_transcript
 
 from common.cli import ConfigurationError, Exit, UsageError
-from evidence.key_store import CONFIG_ENV
+from common.folders import CONFIGURATION_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def test_printed_openssl_command_accepts_it(
 def test_own_key_signs_where_none_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(CONFIG_ENV, str(tmp_path / "configuration"))
+    monkeypatch.setenv(CONFIGURATION_VARIABLE, str(tmp_path / "configuration"))
     (tmp_path / "file").write_text("x")
     assert run("sign", tmp_path / "file") == Exit.PASSED
     assert "self-signed" in capsys.readouterr().out

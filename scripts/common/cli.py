@@ -132,7 +132,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     except ModuleNotFoundError as problem:
         code = _say(
             f"the package {problem.name!r} is not installed for {sys.executable}: "
-            f"run `make bootstrap` once, or `uv run {sys.argv[0]}`",
+            f"{_with_packages()}",
             Exit.CONFIGURATION,
         )
     except BrokenPipeError:
@@ -168,8 +168,17 @@ def uninterrupted() -> Iterator[None]:
 
 def _say(message: str, code: int) -> int:
     line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # a closed terminal: the code still says it
+        print(f"error: {line}", file=sys.stderr)
     return code
+
+
+def _with_packages() -> str:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib costs --help 10 ms
+    python = os.path.join(root, ".venv", "Scripts" if os.name == "nt" else "bin", "python")  # noqa: PTH118
+    if os.path.exists(python) or os.path.exists(f"{python}.exe"):  # noqa: PTH110
+        return f"run it with `{python} {sys.argv[0]}`"
+    return f"run `make bootstrap` once, or `uv run {sys.argv[0]}`"
 
 
 def _traceback() -> int:
@@ -190,8 +199,10 @@ def _signals_interrupt() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     for name in _INTERRUPTING:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+        number = getattr(signal, name, None)
+        # nohup's SIG_IGN is a wish to live on: keep it.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(signum: int, _frame: FrameType | None) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import yaml
+
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_TIME_TAG = "tag:yaml.org,2002:timestamp"
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_NO_JSON = {".nan", ".inf", "+.inf", "-.inf"}
 
 JsonPath = tuple[str | int, ...]
 
@@ -48,12 +54,14 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401 - the JSON edge
-    """Parse JSON, refusing duplicate keys and NaN.
+    """Parse JSON, refusing duplicate keys, NaN, and bytes that are not UTF-8.
 
     Raises:
         ConfigurationError: with `name`, the line, and what was expected.
     """
     try:
+        # json.loads would take UTF-16, UTF-32 and a byte order mark as well.
+        text = text if isinstance(text, str) else text.decode("utf-8")
         return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except json.JSONDecodeError as problem:
         raise ConfigurationError(
@@ -61,6 +69,11 @@ def parse_json(text: str | bytes, name: str) -> Any:  # noqa: ANN401 - the JSON 
         ) from problem
     except (_NotStrictError, UnicodeDecodeError, RecursionError) as problem:
         raise ConfigurationError(f"{name}: {problem}") from problem
+    except ValueError as problem:  # what is left of them: Python's limit for integers
+        digits = sys.get_int_max_str_digits()
+        raise ConfigurationError(
+            f"{name}: expected integers of at most {digits} digits, got a longer one"
+        ) from problem
 
 
 def read_json(path: Path) -> Document:
@@ -104,6 +117,11 @@ def _note_lines(
     if depth > 40:  # noqa: PLR2004 - no file of ours nests deeper; an alias loop does
         raise ConfigurationError(f"{path}:{node.start_mark.line + 1}: nested deeper than 40 levels")
     lines[where] = node.start_mark.line + 1
+    if node.tag == _TIME_TAG or (node.tag == _FLOAT_TAG and str(node.value).lower() in _NO_JSON):
+        raise ConfigurationError(
+            f"{path}:{node.start_mark.line + 1}: expected a value that JSON has, got {node.value}: "
+            "put it in quotes"
+        )
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*where, index), lines, path, depth + 1)
@@ -111,6 +129,11 @@ def _note_lines(
         seen: dict[str, int] = {}
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
+            if key.tag != _TEXT_TAG:
+                raise ConfigurationError(
+                    f"{path}:{line}: expected a text as key, got {name}, which YAML reads as "
+                    f"{key.tag.rpartition(':')[2]}: put it in quotes"
+                )
             if name in seen:
                 raise ConfigurationError(
                     f"{path}:{line}: the key {name!r} stands twice (first on line {seen[name]}): "

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATION_VARIABLE = "PROOF_PACK_CONFIG_DIR"
 
 
 def configuration_folder() -> Path:
     """The user's configuration folder (signing key); PROOF_PACK_CONFIG_DIR overrides it."""
-    return _folder("PROOF_PACK_CONFIG_DIR", "user_config_path")
+    return _folder(CONFIGURATION_VARIABLE, "user_config_path")
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -14,8 +15,20 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 20
 # Windows has neither flag: there a link is found by lstat, and bytes need O_BINARY.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0)
 _FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def open_unfollowed(path: str | os.PathLike[str]) -> int:
+    """A handle to read `path` with, which is never reached through a link or waited for.
+
+    Raises:
+        OSError: it can't be opened (a symbolic link: ELOOP).
+    """
+    if not _NO_FOLLOW and stat.S_ISLNK(os.lstat(path).st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
+    return os.open(path, _FLAGS)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -33,7 +46,7 @@ def sha256_file(path: str | Path) -> str:
         ScriptError: `path` is not a regular file, or changed its length meanwhile.
         OSError: `path` can't be opened (a symbolic link: ELOOP).
     """
-    handle = os.open(path, _FLAGS)
+    handle = open_unfollowed(path)
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -43,7 +56,7 @@ def sha256_file(path: str | Path) -> str:
             data = os.read(handle, size) if size else b""
             digest, length = hashlib.sha256(data), len(data)
         else:
-            digest, length = _hash_blocks(handle)
+            digest, length = _hash_blocks(handle, size)
         if length != size:
             raise ScriptError(f"{path} changed while it was hashed: expected {size} bytes")
         return digest.hexdigest()
@@ -51,9 +64,10 @@ def sha256_file(path: str | Path) -> str:
         os.close(handle)
 
 
-def _hash_blocks(handle: int) -> tuple[hashlib._Hash, int]:
+def _hash_blocks(handle: int, size: int) -> tuple[hashlib._Hash, int]:
     digest, length = hashlib.sha256(), 0
-    while block := os.read(handle, BLOCK_BYTES):
+    # A file that grows for ever is not read for ever.
+    while length <= size and (block := os.read(handle, BLOCK_BYTES)):
         digest.update(block)
         length += len(block)
     return digest, length

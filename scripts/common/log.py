@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import TextIO
 
 _START = time.monotonic()
 _quiet = False
@@ -24,10 +25,25 @@ def colour_wanted() -> bool:
 def say(message: str) -> None:
     """One progress line, with the seconds since the script started."""
     if not _quiet:
-        print(f"{time.monotonic() - _START:7.2f}s  {message}", file=sys.stderr, flush=True)
+        result(f"{time.monotonic() - _START:7.2f}s  {message}", to_stderr=True)
+
+
+def result(line: str, *, to_stderr: bool = False) -> None:
+    """One line of the result. A reader that went away (`| head`, a closed terminal) loses it;
+    the run goes on, because its evidence matters more than its output.
+    """
+    stream = sys.stderr if to_stderr else sys.stdout
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        _to_nowhere(stream)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def warn(message: str) -> None:
     """One warning line; kept in quiet mode."""
     text = f"warning: {message}"
-    print(f"\033[33m{text}\033[0m" if colour_wanted() else text, file=sys.stderr, flush=True)
+    result(f"\033[33m{text}\033[0m" if colour_wanted() else text, to_stderr=True)

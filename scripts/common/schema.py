@@ -73,6 +73,17 @@ def check_value(value: object, name: str, what: str) -> None:
         raise ConfigurationError(f"{what}: {where}: {explain(worst)}")
 
 
+_WORDS = {
+    "minItems": "at least {} entries",
+    "minProperties": "at least {} entries",
+    "minLength": "at least {} characters",
+    "uniqueItems": "each entry once",
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+}
+
+
 def explain(problem: ValidationError) -> str:
     """One schema error as "expected X, got Y"."""
     rule, wanted, got = str(problem.validator), _wanted(problem), _short(problem.instance)
@@ -88,6 +99,10 @@ def explain(problem: ValidationError) -> str:
         expected = "one of " + ", ".join(map(str, wanted))
     elif rule == "pattern":
         expected = str(_schema(problem).get("description", f"a text like {wanted}"))
+    elif rule == "const":
+        expected = _short(wanted)
+    elif rule in _WORDS:
+        expected = _WORDS[rule].format(_short(wanted))
     else:
         expected = f"{rule} {_short(wanted)}"
     return f"expected {expected}, got {got}"

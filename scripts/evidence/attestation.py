@@ -74,11 +74,18 @@ def pre_authentication(payload: bytes) -> bytes:
 
 def build(payload: Mapping[str, Any], key: SigningKey) -> bytes:
     """The sigstore bundle for a statement, as bytes."""
-    body = json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()
-    signature = key.sign(pre_authentication(body))
+    body = _body(payload)
+    return _render(body, key.sign(pre_authentication(body)), key.public)
+
+
+def _body(payload: Mapping[str, Any]) -> bytes:
+    return json.dumps(payload, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _render(body: bytes, signature: bytes, key: PublicKey) -> bytes:
     bundle = {
         "mediaType": MEDIA_TYPE,
-        "verificationMaterial": {"publicKey": {"hint": _hint(key.public)}},
+        "verificationMaterial": {"publicKey": {"hint": _hint(key)}},
         "dsseEnvelope": {
             "payload": base64.b64encode(body).decode(),
             "payloadType": PAYLOAD_TYPE,
@@ -93,7 +100,7 @@ def read_statement(data: bytes, key: PublicKey) -> dict[str, Any]:
 
     Raises:
         AttestationError: another shape, type or key, a signature that does not fit,
-            duplicate JSON keys.
+            duplicate JSON keys, other bytes than `build` writes for the same content.
     """
     bundle = _strict(data, "bundle")
     _expect_keys(bundle, {"mediaType", "verificationMaterial", "dsseEnvelope"}, "bundle")
@@ -109,13 +116,19 @@ def read_statement(data: bytes, key: PublicKey) -> dict[str, Any]:
     expected = {"publicKey": {"hint": _hint(key)}}
     _expect(bundle["verificationMaterial"], expected, "key hint")
     body = _base64(envelope["payload"], "payload")
-    if not key.accepts(_base64(signatures[0]["sig"], "sig"), pre_authentication(body)):
+    signature = _base64(signatures[0]["sig"], "sig")
+    if not key.accepts(signature, pre_authentication(body)):
         raise AttestationError(
             f"signature: expected one of key {key.keyid[:16]} over this statement, "
             "got one that does not fit"
         )
     payload = _strict(body, "statement")
     _expect_keys(payload, {"_type", "subject", "predicateType", "predicate"}, "statement")
+    try:
+        _expect_our_bytes(_body(payload), body, "statement")
+    except RecursionError as problem:
+        raise AttestationError(f"statement: expected a plain one, got {problem}") from problem
+    _expect_our_bytes(_render(body, signature, key), data, "bundle")
     return payload
 
 
@@ -175,6 +188,15 @@ def _strict(data: bytes, name: str) -> dict[str, Any]:
 def _expect(got: object, expected: object, name: str) -> None:
     if got != expected:
         raise AttestationError(f"{name}: expected {shown(expected)}, got {shown(got)}")
+
+
+def _expect_our_bytes(expected: bytes, got: bytes, name: str) -> None:
+    # The envelope is not signed: what can be written in two ways could carry something.
+    if expected != got:
+        raise AttestationError(
+            f"{name}: expected the {len(expected)} bytes that this content gets, "
+            f"got {len(got)} others: written again by something else"
+        )
 
 
 def _expect_keys(value: object, expected: set[str], name: str) -> None:

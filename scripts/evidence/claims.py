@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from common.cli import ConfigurationError
+from common.documents import parse_json
+from evidence.consistency import ClaimError, check_consistent
 from evidence.files import shown
+from evidence.judging import VERDICTS, finite_number
 
-VERDICTS = ("passed", "failed", "inconclusive")
-_RUN_ID = re.compile(r"\d{8}-\d{6}(?:-[1-9]\d{0,3})?")
+RUN_ID = re.compile(r"\d{8}-\d{6}(?:-[1-9]\d{0,3})?")
+_KIND = re.compile(r"self-signed|provided")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
-
-
-class ClaimError(ConfigurationError):
-    """A summary that says too little, or contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,8 @@ class Claims:
 
     run_id: str
     verdict: str
+    exit_code: int
+    started_utc: str
     ended_utc: str
     eligible: bool
     reasons: tuple[str, ...]
@@ -42,6 +41,7 @@ class Claims:
     trace_head: str
     trace_count: int
     keyid: str
+    key_kind: str
 
     @property
     def ended(self) -> datetime:
@@ -71,20 +71,23 @@ def read_claims(summary: object) -> Claims:
     """The claims of a summary document.
 
     Raises:
-        ClaimError: a key is missing or of another type, or the summary says "passed"
-            on no criterion, on one that did not pass, or on an interrupted run.
+        ClaimError: a key is missing or of another type, or the summary contradicts itself
+            (evidence.consistency).
     """
     document = _mapping(summary, "summary")
     eligible = _mapping(document.get("eligible"), "eligible")
     commit = _mapping(document.get("commit") or {}, "commit")
     stack = _mapping(document.get("stack") or {}, "stack")
     trace = _mapping(document.get("trace"), "trace")
+    key = _mapping(document.get("key"), "key")
     passed, not_passed = _criteria(document.get("criteria"))
     stack_file = _optional(stack, "file", str)
     claims = Claims(
-        run_id=_text(document, "run_id", _RUN_ID),
+        run_id=_text(document, "run_id", RUN_ID),
         verdict=_verdict(document.get("verdict"), "verdict"),
-        ended_utc=_time(document),
+        exit_code=_typed(document, "exit_code", int),
+        started_utc=_time(document, "started_utc"),
+        ended_utc=_time(document, "ended_utc"),
         eligible=_typed(eligible, "value", bool),
         reasons=tuple(str(reason) for reason in _typed(eligible, "reasons", list)),
         commit=_text(commit, "sha", _COMMIT) if commit.get("sha") is not None else None,
@@ -96,20 +99,29 @@ def read_claims(summary: object) -> Claims:
         not_passed=not_passed,
         trace_head=_text(trace, "head", _HEX64),
         trace_count=_count(trace),
-        keyid=_text(_mapping(document.get("key"), "key"), "keyid", _HEX64),
+        keyid=_text(key, "keyid", _HEX64),
+        key_kind=_text(key, "kind", _KIND),
     )
-    _check_verdict(claims, document)
+    check_consistent(document)
+    if parse_utc(claims.started_utc) > claims.ended:
+        raise ClaimError(
+            f"ended_utc: expected {claims.started_utc} or later, got {claims.ended_utc}"
+        )
     return claims
 
 
-def _check_verdict(claims: Claims, document: Mapping[str, Any]) -> None:
-    if claims.verdict != "passed":
-        return
-    if not claims.passed or claims.not_passed:
-        got = ", ".join(claims.not_passed) + " not passed" if claims.not_passed else "none"
-        raise ClaimError(f"verdict 'passed': expected passed criteria only, got {shown(got)}")
-    if document.get("interrupted") not in {None, False} or document.get("error"):
-        raise ClaimError("verdict 'passed': expected a complete run, got one with an error")
+def check_last_event(trace: bytes, claims: Claims) -> None:
+    """Hold the last line of a whole trace against the summary: it is the verdict.
+
+    Raises:
+        ClaimError: another event, verdict or exit code.
+    """
+    line = trace[trace.rfind(b"\n", 0, len(trace) - 1) + 1 :]
+    last = _mapping(parse_json(line, "last line"), "last line")
+    expected = ("verdict", claims.verdict, claims.exit_code)
+    got = tuple(last.get(name) for name in ("event", "verdict", "exit_code"))
+    if got != expected or type(got[2]) is not int:
+        raise ClaimError(f"last line: expected the event {shown(expected)}, got {shown(got)}")
 
 
 def _criteria(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -156,19 +168,19 @@ def _digest(document: Mapping[str, Any], key: str) -> str | None:
 def _count(trace: Mapping[str, Any]) -> int:
     value = trace.get("count")
     # 2.0 is what some JSON writers make of 2.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or not finite_number(value):
         raise ClaimError(f"trace count: expected a number, got {shown(value)}")
     if value < 1 or value != int(value):
         raise ClaimError(f"trace count: expected 1 or more, got {shown(value)}")
     return int(value)
 
 
-def _time(document: Mapping[str, Any]) -> str:
-    text = _text(document, "ended_utc", _UTC)
+def _time(document: Mapping[str, Any], key: str) -> str:
+    text = _text(document, key, _UTC)
     try:
         parse_utc(text)
     except ValueError as problem:
-        raise ClaimError(f"ended_utc: expected a time, got {shown(text)}") from problem
+        raise ClaimError(f"{key}: expected a time, got {shown(text)}") from problem
     return text
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.documents import read_yaml
 from common.schema import check
+from evidence.judging import FAILED, INCONCLUSIVE, PASSED, RULES, finite_number, outcome_of
 from stack.workload import pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-PASSED, FAILED, INCONCLUSIVE, SKIPPED = "passed", "failed", "inconclusive", "skipped"
+__all__ = ["FAILED", "INCONCLUSIVE", "PASSED", "SKIPPED", "Criterion", "Judgement", "judge"]
+
+SKIPPED = "skipped"
 GATE_FOLDER = Path(__file__).resolve().parents[1] / "gates"
-_RULES: dict[str, Callable[[Any, Any], bool]] = {
-    "equals": operator.eq,
-    "at_most": operator.le,
-    "at_least": operator.ge,
-    "below": operator.lt,
-    "above": operator.gt,
-}
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,11 @@ class Judgement:
         return values | {"observed": self.observed, "outcome": self.outcome}
 
 
-def load_criteria(name: str) -> tuple[Criterion, ...]:
-    """The criteria of `scripts/gates/<name>.yaml`.
+def load_criteria(name: str, runtime: str = "") -> tuple[Criterion, ...]:
+    """The criteria of `scripts/gates/<name>.yaml` that can be judged on a runtime.
+
+    A criterion with `not_for` asks what that runtime can't see; a run without it is
+    not eligible for a release (recorder.py).
 
     Raises:
         ConfigurationError: the file is missing or breaks schemas/gate.schema.json.
@@ -64,7 +61,9 @@ def load_criteria(name: str) -> tuple[Criterion, ...]:
     check(document, "gate")
     found = []
     for item in document.value["criteria"]:
-        rule = next(rule for rule in _RULES if rule in item)
+        if runtime in item.get("not_for", ()):
+            continue
+        rule = next(rule for rule in RULES if rule in item)
         found.append(
             Criterion(
                 item["id"],
@@ -87,14 +86,10 @@ def judge(criteria: Sequence[Criterion], evidence: object) -> tuple[Judgement, .
 
 
 def _judge_one(criterion: Criterion, observed: Any) -> Judgement:  # noqa: ANN401 - the JSON edge
-    if observed is None:
-        return Judgement(criterion, None, INCONCLUSIVE)
-    comparable = type(criterion.expected) is str and type(observed) is str
-    number = type(observed) in {int, float} and math.isfinite(observed)
-    if not comparable and not (number and type(criterion.expected) is not str):
-        return Judgement(criterion, str(observed), FAILED)
-    passed = _RULES[criterion.rule](observed, criterion.expected)
-    return Judgement(criterion, observed, PASSED if passed else FAILED)
+    outcome = outcome_of(criterion.rule, observed, criterion.expected)
+    # A value that is neither text nor number goes into the evidence as the text it looks like.
+    plain = observed is None or type(observed) is str or finite_number(observed)
+    return Judgement(criterion, observed if plain else str(observed), outcome)
 
 
 def verdict_of(judgements: Sequence[Judgement]) -> str:

@@ -17,6 +17,7 @@ from common.documents import read_yaml
 from common.folders import ROOT
 from common.hashing import sha256_json
 from evidence.criteria import GATE_FOLDER
+from stack.runtime import EXTERNAL
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,7 +44,9 @@ def make_envelope(schema: str, stack: Stack, runtime: str, command: list[str]) -
     return {
         "schema": schema,
         "script": Path(command[0]).stem,
-        "commit": commit_of(ROOT),
+        # Of a system that somebody else started no commit is known.
+        "commit": {"sha": None, "dirty": None} if runtime == EXTERNAL else commit_of(stack.here),
+        "kit_commit": commit_of(ROOT),
         "contract_sha256": contract_sha256(stack),
         "stack": {"name": stack.name, "file": _relative(stack.file), "sha256": stack.sha256},
         "runtime": runtime,
@@ -73,13 +76,21 @@ def host_facts() -> dict[str, Any]:
 
 @functools.cache
 def commit_of(folder: Path) -> dict[str, Any]:
-    """Commit and whether the tree had changes; both None outside a git checkout."""
+    """Commit of the checkout that `folder` belongs to, and whether its tree had changes.
+
+    Both are None where no file of `folder` is tracked: a copy that lies in an ignored
+    folder of another repository is not that repository's commit.
+    """
+    if not _git(folder, "ls-files", "--", "."):
+        return {"sha": None, "dirty": None}
     sha = _git(folder, "rev-parse", "HEAD")
-    status = _git(folder, "status", "--porcelain")
+    status = _git(folder, "status", "--porcelain", "--untracked-files=all")
     return {"sha": sha or None, "dirty": None if status is None else bool(status)}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    # Inside a git hook these point at another repository.
+    environment = {key: text for key, text in os.environ.items() if not key.startswith("GIT_")}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -87,6 +98,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
             text=True,
             check=False,
             timeout=20,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -94,8 +106,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def command_line(arguments: list[str] | None, script: str) -> list[str]:
-    """The command as evidence: the script's path in the checkout and its arguments."""
-    return [_relative(Path(script)), *(sys.argv[1:] if arguments is None else arguments)]
+    """The command as evidence: paths in the checkout as such, any other as its last name."""
+    given = sys.argv[1:] if arguments is None else arguments
+    shown = [_relative(Path(item)) if Path(item).is_absolute() else item for item in given]
+    return [_relative(Path(script)), *shown]
 
 
 def _relative(path: Path) -> str:

@@ -7,11 +7,10 @@ import re
 import stat
 
 from common.cli import ScriptError
+from common.hashing import open_unfollowed
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 _NAMES = re.compile(r"[A-Za-z0-9._/-]+")
-READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-READ_FLAGS |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISDIR, "a folder"),
@@ -29,7 +28,10 @@ class ArtifactError(ScriptError):
 
 def shown(value: object) -> str:
     """A value in a message: one line, printable ASCII, so that no name can fake output."""
-    text = ascii(value) if isinstance(value, str) else str(value)
+    try:
+        text = ascii(value) if isinstance(value, str) else str(value)
+    except RecursionError:
+        text = f"a deeply nested {type(value).__name__}"
     text = text.encode("ascii", "backslashreplace").decode("ascii")
     return text if len(text) <= 160 else text[:157] + "..."  # noqa: PLR2004 - one line
 
@@ -55,7 +57,7 @@ def read_regular(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             raise ScriptError(f"expected a regular file, got {kind_of(status.st_mode)}")
-        handle = os.open(path, READ_FLAGS)
+        handle = open_unfollowed(path)
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
         raise ScriptError(f"expected a readable file, got: {reason}") from problem

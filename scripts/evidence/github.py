@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
+from evidence.consistency import check_consistent, records
 from evidence.junit import criterion_line
 from evidence.plots import MARKS, duration, known, legible
-from evidence.report import check_verdict, meaning, number, quantity, records
+from evidence.report import meaning, number, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ def write_step_summary(
     actions = environ.get("GITHUB_ACTIONS") == "true"
     if not target and not actions:
         return
-    check_verdict(summary)
+    check_consistent(summary)
     if target:
         _append(Path(target), step_summary(summary))
     if actions:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import signal
 import stat
 import struct
 import sys
@@ -11,16 +13,19 @@ import threading
 from typing import TYPE_CHECKING
 
 from common.cli import ScriptError
-from common.hashing import BLOCK_BYTES, sha256_file
-from evidence.files import READ_FLAGS, shown, walk
+from common.hashing import BLOCK_BYTES, open_unfollowed, sha256_file
+from evidence.files import shown, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import Self
 
 _FORK_FILES = 256
 _CHUNK_FILES = 64
 _TOKEN = struct.Struct("<H")
 _MOST_TOKENS = 30_000  # all of them fit into one pipe
+# Minutes of reading: a sparse file of any length costs whoever adds it nothing.
+LIMIT_BYTES = 256 << 30
 _DIGEST_BYTES = 32
 _NO_DIGEST = bytes(_DIGEST_BYTES)
 # A copy of this costs less than a new one: OpenSSL looks the algorithm up only once.
@@ -28,7 +33,9 @@ _EMPTY = hashlib.sha256()
 
 
 class TreeHashing:
-    """The digests of a folder in the making; `start` it early, `finish` it late.
+    """The digests of a folder in the making; start it early, `finish` it late.
+
+    As a context it ends the second process where an error keeps it from being finished.
 
     For files of a few KiB the interpreter lock costs more than a second thread gains, so
     a forked process works on them at once, while the caller still loads its modules. Both
@@ -51,8 +58,34 @@ class TreeHashing:
         if fork and len(self.files) >= _FORK_FILES:
             self._fork()
 
-    def finish(self) -> tuple[dict[str, str], list[str]]:
+    def __enter__(self) -> Self:
+        """Use as a context; leaving it closes it."""
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        """End what `finish` did not."""
+        self.close()
+
+    def close(self) -> None:
+        """End the second process, where there still is one; after `finish` it does nothing."""
+        child, self._child = self._child, 0
+        if child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        for handle in (self._answers, self._tokens):
+            if handle >= 0:
+                os.close(handle)
+        self._answers, self._tokens = -1, -1
+
+    def finish(
+        self, named: Callable[[], Collection[str]] | None = None
+    ) -> tuple[dict[str, str], list[str]]:
         """Hash what is left.
+
+        Args:
+            named: the paths that are expected. Asked only where there are large files:
+                one that is not expected is refused without being read.
 
         Returns:
             The hex digest by path, and one line for each file that is not to be there or
@@ -65,6 +98,7 @@ class TreeHashing:
             self._collect(digests)
         rest = [path for path in self.files if path not in digests]
         problems = [*self.problems]
+        rest = _worth_reading(self.root, rest, named, problems) if rest else rest
         count = min(len(rest), os.cpu_count() or 2)
         _in_threads(_hash_rest, [(self.root, rest, digests, problems)] * count)
         return digests, problems
@@ -108,9 +142,11 @@ class TreeHashing:
 
     def _collect(self, digests: dict[str, str]) -> None:
         with os.fdopen(self._answers, "rb") as stream:
+            self._answers = -1
             data = stream.read()
         os.close(self._tokens)
-        os.waitpid(self._child, 0)
+        child, self._child, self._tokens = self._child, 0, -1
+        os.waitpid(child, 0)
         row = 8 + _DIGEST_BYTES
         for start in range(0, len(data) - row + 1, row):
             digest = data[start + 8 : start + row]
@@ -139,7 +175,7 @@ def _hash_small(root: str, paths: Sequence[str], digests: dict[str, str]) -> Non
 
 def _hash_at_once(path: str) -> bytes | None:
     try:
-        handle = os.open(path, READ_FLAGS)
+        handle = open_unfollowed(path)
     except OSError:
         return None
     try:
@@ -158,6 +194,30 @@ def _hash_at_once(path: str) -> bytes | None:
     digest = _EMPTY.copy()
     digest.update(data)
     return digest.digest()
+
+
+def _worth_reading(
+    root: str,
+    paths: list[str],
+    named: Callable[[], Collection[str]] | None,
+    problems: list[str],
+) -> list[str]:
+    """The large files that are expected, unless they are too large together."""
+    if named is not None:
+        wanted = named()
+        extra = [path for path in paths if path not in wanted]
+        problems += [f"expected no such file, got {shown(path)}: extra" for path in sorted(extra)]
+        paths = [path for path in paths if path in wanted]
+    size_bytes = 0
+    for path in paths:
+        with contextlib.suppress(OSError):  # it is opened, and then named, later
+            size_bytes += os.lstat(f"{root}/{path}").st_size
+    if size_bytes <= LIMIT_BYTES:
+        return paths
+    problems.append(
+        f"expected at most {LIMIT_BYTES} bytes in large files, got {size_bytes}: not read"
+    )
+    return []
 
 
 def _hash_rest(root: str, queue: list[str], digests: dict[str, str], problems: list[str]) -> None:

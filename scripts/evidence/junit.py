@@ -9,8 +9,9 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from evidence.consistency import check_consistent, records
 from evidence.plots import MARKS, known, legible
-from evidence.report import check_verdict, number, quantity, records
+from evidence.report import number, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def junit_xml(summary: Mapping[str, object]) -> bytes:
     Raises:
         ScriptError: an unknown outcome, or a verdict that its parts contradict.
     """
-    check_verdict(summary)
+    check_consistent(summary)
     root = ET.Element("testsuites", name=legible(summary.get("script")))
     seen: set[str] = set()
     for name, cases in _suites(summary).items():

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError, UsageError
-from evidence.public_key import from_crypto
+from common.folders import CONFIGURATION_VARIABLE, configuration_folder
+from evidence.public_key import from_crypto, load_public_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evidence.public_key import Algorithm
 
-CONFIG_ENV = "PROOF_PACK_CONFIG_DIR"
 PRIVATE_NAME = "signing-key.pem"
 PUBLIC_NAME = "signing-key.pub"
 _LOCK_SECONDS = 30
-
-
-def config_folder() -> Path:
-    """The user's configuration folder for this tool (`PROOF_PACK_CONFIG_DIR` replaces it)."""
-    override = os.environ.get(CONFIG_ENV)
-    if override:
-        return Path(override)
-    import platformdirs
-
-    return platformdirs.user_config_path("proof-pack", appauthor=False)
 
 
 def own_key() -> tuple[Path, Path]:
@@ -38,7 +30,7 @@ def own_key() -> tuple[Path, Path]:
     Raises:
         ConfigurationError: the folder can't be written, or others may read the key.
     """
-    folder = config_folder()
+    folder = configuration_folder()
     private, public = folder / PRIVATE_NAME, folder / PUBLIC_NAME
     try:
         if not (os.path.lexists(private) and public.is_file()):
@@ -48,9 +40,28 @@ def own_key() -> tuple[Path, Path]:
     except OSError as problem:
         raise ConfigurationError(
             f"can't keep a signing key in {folder}: {(problem.strerror or str(problem)).lower()}: "
-            f"set {CONFIG_ENV} to a folder of yours, or give --key"
+            f"set {CONFIGURATION_VARIABLE} to a folder of yours, or give --key"
         ) from problem
     return private, public
+
+
+def own_keyids() -> set[str]:
+    """The key ids of the user's own pair, as far as there is one; nothing is made.
+
+    Both halves are asked, because either may have been removed or replaced.
+    """
+    from evidence.keys import read_private_key
+
+    folder = configuration_folder()
+    private, public = folder / PRIVATE_NAME, folder / PUBLIC_NAME
+    found = set()
+    if os.path.lexists(private):
+        with contextlib.suppress(ConfigurationError):
+            found.add(from_crypto(read_private_key(private).public_key(), str(private)).keyid)
+    if os.path.lexists(public):
+        with contextlib.suppress(ConfigurationError):
+            found.add(load_public_key(public).keyid)
+    return found
 
 
 def _complete(folder: Path, private: Path, public: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,6 +69,8 @@ class SigningKey:
 def load_signer(uri_or_path: str | None, public_key: Path | None = None) -> SigningKey:
     """The key to sign with.
 
+    The user's own key stays "self-signed" when it is named: nobody else vouches for it.
+
     Args:
         uri_or_path: a securesystemslib signer URI, the path of a PEM private key, or
             None for the user's own key, which is made on first use.
@@ -82,6 +84,13 @@ def load_signer(uri_or_path: str | None, public_key: Path | None = None) -> Sign
 
         path, public_path = own_key()
         return load_private_file(path, None, kind="self-signed", public_path=public_path)
+    from evidence.key_store import own_keyids
+
+    key = _load_named(uri_or_path, public_key)
+    return replace(key, kind="self-signed") if key.keyid in own_keyids() else key
+
+
+def _load_named(uri_or_path: str, public_key: Path | None) -> SigningKey:
     match = _URI.fullmatch(uri_or_path)
     if match is None:
         return load_private_file(Path(uri_or_path), public_key)

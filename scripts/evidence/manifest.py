@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST = "sha256_manifest.txt"
+SIGNATURE = MANIFEST + ".sig"
 _PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
 _SAFE_LINE = re.compile(rf"[0-9a-f]{{64}}  \./{_PART}(?:/{_PART})*")
 _HEX_LENGTH, _PATH_AT = 64, 68
@@ -63,6 +64,11 @@ def digest_of(path: str, data: bytes) -> str:
     if at < _HEX_LENGTH:
         raise ManifestError(f"expected {shown(path)} in the manifest, got no such line")
     return data[at - _HEX_LENGTH : at].decode("ascii")
+
+
+def named_paths(data: bytes) -> set[str]:
+    """The paths that a manifest seems to name; nothing in it is checked."""
+    return {line[_PATH_AT:] for line in data.decode("ascii", "replace").split("\n")}
 
 
 def parse(data: bytes) -> dict[str, str]:

@@ -186,7 +186,9 @@ def _time_axis(top: float, ticks: Sequence[float]) -> list[str]:
         x = _log_x(tick, (ticks[0], ticks[-1]))
         label = f"{tick * 1000:g} ms" if tick < 1 else f"{tick:g} s"
         parts.append(_tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
-        parts.append(_text(x, bottom + 16, label, "tick middle"))
+        # Centred, the last label would be cut at the edge.
+        place = "tick end" if tick == ticks[-1] else "tick middle"
+        parts.append(_text(x, bottom + 16, label, place))
     middle = (_LEFT + _WIDTH - 16) / 2
     label = "time taken (milliseconds, seconds; logarithmic scale)"
     return [*parts, _text(middle, bottom + 36, label, "axis middle")]

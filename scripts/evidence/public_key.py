@@ -40,7 +40,13 @@ class PublicKey:
     pem: bytes
 
     def accepts(self, signature: bytes, data: bytes) -> bool:
-        """Whether `signature` (DER for ECDSA, 64 raw bytes for Ed25519) is this key's on `data`."""
+        """Whether `signature` (DER for ECDSA, 64 raw bytes for Ed25519) is this key's on `data`.
+
+        From an ECDSA signature (r, s) anyone can make (r, n - s), which fits the same data.
+        It is accepted: OpenSSL, cosign and every KMS write either one, so that asking for
+        the smaller s would refuse half of all honest signatures. Nothing rests on the bytes
+        of a signature: it is not signed itself, and it says nothing but yes.
+        """
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

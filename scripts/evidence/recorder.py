@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common import log
 from common.cli import Exit, ScriptError
 from evidence import criteria
 from evidence.envelope import utc_text
 from evidence.redact import Redactor, environment
 from evidence.run_folder import ArtifactError, RunFolder
 from evidence.trace import Trace
+from stack.runtime import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,6 +68,7 @@ class Recorder:
         envelope: what was known before the start.
         steps: all steps in order, so that one not reached is still listed.
         key: signs the bundle.
+        reservations: reasons why this run can't count for a release, such as "shortened".
         to_stderr: print steps there, because stdout is for JSON.
     """
 
@@ -77,6 +79,7 @@ class Recorder:
     key: SigningKey
     folder: RunFolder
     to_stderr: bool = False
+    reservations: Sequence[str] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
     error: str | None = None
@@ -85,7 +88,12 @@ class Recorder:
 
     def __post_init__(self) -> None:
         """Open the trace."""
-        self.criteria = criteria.load_criteria(self.gate)
+        runtime = str(self.envelope["runtime"])
+        self.criteria = criteria.load_criteria(self.gate, runtime)
+        judged = {item.id for item in self.criteria}
+        self._not_judged = [
+            item.id for item in criteria.load_criteria(self.gate) if item.id not in judged
+        ]
         self.trace = Trace(self.folder)
         self.trace.add("run started", run_id=self.folder.run_id, **self.envelope)
 
@@ -125,23 +133,51 @@ class Recorder:
         """Seconds since the run started."""
         return time.monotonic() - self._begun
 
+    def judge_step(self, step: Step) -> None:
+        """Fail a step on the criteria of its exit code that the facts so far do not meet.
+
+        What is not measured yet is judged at the end.
+        """
+        mine = [item for item in self.criteria if item.exit_code == step.exit_code]
+        for found in criteria.judge(mine, {**self.envelope, **self.facts}):
+            if found.outcome == criteria.FAILED and not step.error:
+                wanted = f"{found.criterion.rule.replace('_', ' ')} {found.criterion.expected}"
+                step.outcome = criteria.FAILED
+                step.error = (
+                    f"{step.detail}: {found.criterion.id}: expected {wanted} "
+                    f"{found.criterion.unit}, got {found.observed}"
+                )
+
+    def print_not_reached(self) -> None:
+        """A line for each step that was not begun, so that every step is accounted for."""
+        for step in self.steps[:-1]:
+            if not step.reached:
+                self._print_step(step)
+
     def print(self, line: str) -> None:
-        """One line of the result."""
-        print(line, file=sys.stderr if self.to_stderr else sys.stdout, flush=True)
+        """One line of the result; redacted, because it may end in somebody's CI log."""
+        log.result(self.folder.redactor.text(line), to_stderr=self.to_stderr)
 
     def _print_step(self, step: Step) -> None:
         said = step.error or step.detail
         head = f"[{step.number}/{len(self.steps)}] {step.name:20} {step.outcome:12}"
         self.print(f"{head} {step.duration_seconds:7.2f} s  {said}".rstrip())
 
-    def write_logs(self, logs: Mapping[str, str | None]) -> None:
-        """Write the last 100 lines of each service's log (P7)."""
-        for name, text in logs.items():
-            if text is not None:
-                self.folder.write_text(f"{name}_logs.txt", text + "\n")
+    def write_logs(self, logs: Mapping[str, Path | None]) -> int:
+        """Write the last 100 lines of each service's log (P7); how many there were.
 
-    def seal(self) -> tuple[Path, dict[str, Any]]:
+        Redacted before they are cut: half a secret would not be recognised.
+        """
+        known = {name: path for name, path in logs.items() if path is not None}
+        for name, path in known.items():
+            self.folder.copy_log(f"{name}_logs.txt", path, LOG_LINES)
+        return len(known)
+
+    def seal(self, step: Step) -> tuple[Path, dict[str, Any]]:
         """Judge, write the summary, report and JUnit file, and seal the bundle.
+
+        Args:
+            step: the last one, which is going on; the summary has it up to its own writing.
 
         Returns:
             The sealed run folder and the summary.
@@ -155,6 +191,8 @@ class Recorder:
         from evidence.seal import seal
 
         try:
+            step.outcome = step.outcome if step.error else criteria.PASSED
+            step.duration_seconds = self.elapsed() - step.started_seconds
             summary = self._summary()
             check_value(summary, Path(self.summary_name).stem, self.summary_name)
             self.folder.write_json(self.summary_name, summary)
@@ -181,7 +219,8 @@ class Recorder:
             **facts,
             "run_id": self.folder.run_id,
             "started_utc": utc_text(self._started),
-            "ended_utc": utc_text(datetime.now(UTC)),
+            # Not read from the clock again: set back meanwhile, it would end before it began.
+            "ended_utc": utc_text(self._started + timedelta(seconds=self.elapsed())),
             "duration_seconds": round(self.elapsed(), 6),
             "system_seconds": round(sum(s.duration_seconds for s in self.steps if s.system), 6),
             "environment": environment(),
@@ -204,6 +243,9 @@ class Recorder:
     def _verdict(self, judgements: Sequence[criteria.Judgement]) -> str:
         if any(step.outcome == criteria.FAILED for step in self.steps):
             return criteria.FAILED
+        if self.interrupted:
+            # Counts that our own end left short say nothing about the system.
+            return criteria.INCONCLUSIVE
         verdict = criteria.verdict_of(judgements)
         unfinished = not all(step.reached for step in self.steps) or self.interrupted
         return criteria.INCONCLUSIVE if unfinished and verdict == criteria.PASSED else verdict
@@ -223,15 +265,21 @@ class Recorder:
         return Exit.FAILED if verdict == criteria.FAILED else Exit.INCONCLUSIVE
 
     def _not_eligible(self, verdict: str) -> list[str]:
-        commit = self.envelope["commit"]
+        commit, kit = self.envelope["commit"], self.envelope["kit_commit"]
         reasons = {
             f"the verdict is {verdict}": verdict != criteria.PASSED,
             "the run was interrupted": self.interrupted,
             "self-signed key": self.key.kind == "self-signed",
-            "not in a git checkout": commit["sha"] is None,
-            "the working tree has changes": bool(commit["dirty"]),
+            "no commit is known (no git checkout of its own, or git can't read it)": (
+                commit["sha"] is None
+            ),
+            "the working tree has changes": commit["dirty"] is True,
+            "whether the working tree has changes is not known": commit["dirty"] is None,
+            "Proof Pack itself is no clean checkout": kit["dirty"] is not False,
+            "somebody else started the system": self.envelope["runtime"] == EXTERNAL,
+            f"not judged: {', '.join(self._not_judged)}": bool(self._not_judged),
         }
-        return [reason for reason, holds in reasons.items() if holds]
+        return [*(reason for reason, holds in reasons.items() if holds), *self.reservations]
 
 
 def open_folder(output_dir: Path, secrets: Sequence[str]) -> RunFolder:

@@ -54,9 +54,24 @@ def _is_secret_value(match: re.Match[str]) -> bool:
     return bool(match["quoted"]) or len(value) >= 16 or any(map(str.isdigit, value))  # noqa: PLR2004 - longer than prose
 
 
+def _is_url_token(match: re.Match[str]) -> bool:
+    # A user's name before a password is short, and it is no secret before @ either,
+    # but for http a user alone is always a token.
+    if match["password"] is not None or len(match["user"]) >= 20:  # noqa: PLR2004 - longer than names
+        return len(match["user"]) >= 20  # noqa: PLR2004 - same
+    return (
+        match.string[max(0, match.start() - 5) : match.start()].lower().endswith(("http", "https"))
+    )
+
+
+def _is_random(match: re.Match[str]) -> bool:
+    # "sk-" may begin a name made of words; a random key has a digit or a capital letter.
+    return any(letter.isdigit() or letter.isupper() for letter in match[0])
+
+
 _NAMES = (
     "password|passwd|passphrase|pwd|secret|token|api[_-]?key|apikey|private[_-]?key|"
-    "access[_-]?key|credentials?"
+    "access[_-]?key|account[_-]?key|credentials?|(?<=[A-Za-z0-9]_)pass(?![A-Za-z0-9])"
 )
 _SCHEME = r"(?:bearer|basic|digest|token|apikey|negotiate)[ \t]"
 _ASSIGNMENT = (
@@ -73,6 +88,16 @@ SHAPES = (
             r"(?:[^-]|-(?!----))*+(?:-----END [A-Z0-9 ]{0,60}-----)?"
         ),
         ("private key",),
+    ),
+    # Before all that could take a part out of it: a header's value is taken as one.
+    Shape(
+        "cookie",
+        re.compile(
+            r"(?i)(?<![A-Za-z0-9])(?P<keep>(?:set-)?cookie\\{0,3}[\"']?[ \t]{0,4}[:=,][ \t]{0,4}"
+            r"(?:b?\\{0,3}[\"'])?)(?=[^\s=;,\"'\\]{1,128}=)"
+            r"(?:[^\r\n\"'\\<>]|(?<==)\\{0,3}\"[^\r\n\"\\]*+\\{0,3}\"?)++"
+        ),
+        ("cookie",),
     ),
     Shape(
         "jwt",
@@ -105,6 +130,15 @@ SHAPES = (
         _is_basic,
     ),
     Shape(
+        "url-token",
+        re.compile(
+            r"(?P<keep>://)(?P<user>[^\s/@:\"'<>]{8,512}+)"
+            r"(?P<password>:[^\s/\"'<>]{0,512})?(?=@)"
+        ),
+        ("://",),
+        _is_url_token,
+    ),
+    Shape(
         "url-password",
         re.compile(r"(?P<keep>://[^\s/@:\"'<>]{0,256}:)[^\s/\"'<>]{1,512}(?=@)"),
         ("://",),
@@ -118,6 +152,27 @@ SHAPES = (
         "github-token",
         re.compile(r"gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{22,255}"),
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+    ),
+    Shape(
+        "gitlab-token",
+        re.compile(r"(?<![A-Za-z0-9])gl(?:pat|[a-z]{2,5})-[A-Za-z0-9_.-]{16,}+"),
+        tuple(f"gl{kind}-" for kind in ("pat", "dt", "rt", "cbt", "ptt", "ft", "oas", "soat")),
+        _is_random,
+    ),
+    Shape("npm-token", re.compile(r"npm_[A-Za-z0-9]{30,}+"), ("npm_",)),
+    Shape(
+        "model-key",
+        re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}+"),
+        ("sk-",),
+        _is_random,
+    ),
+    Shape(
+        "signed-url",
+        re.compile(
+            r"(?i)(?P<keep>(?:(?:[?&;]|\\u0026)(?:sig|signature)|"
+            r"(?<![A-Za-z0-9_-])x-(?:amz|goog)-signature)=)[^\s&\"'<>#\\]{8,}+"
+        ),
+        ("sig=", "signature="),
     ),
     Shape(
         "slack-token",
@@ -144,4 +199,4 @@ SHAPES = (
         _is_secret_value,
     ),
 )
-SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES}|authorization)[A-Za-z0-9_]{{0,32}}\Z")
+SECRET_NAME = re.compile(rf"(?i)(?:(?:{_NAMES}|authorization)[A-Za-z0-9_]{{0,32}}|cookie)\Z")

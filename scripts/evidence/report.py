@@ -6,7 +6,6 @@ Source: summary.json of a run (run_summary.json, boot_transcript.json); issue 2,
 from __future__ import annotations
 
 import functools
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,21 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
 from evidence import plots
+from evidence.consistency import OPTIONAL, Summary, check_consistent, need, records
+from evidence.judging import finite_number
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATES = Path(__file__).with_name("templates")
-VERDICTS = ("passed", "failed", "inconclusive")
 MAXIMUM_ROWS = 200
 MAXIMUM_TEXT = 800
 MAXIMUM_FAILED_JOBS = 50
 MAXIMUM_GROUPS = 40
-# Sections that a run may lack; the report then says "not measured".
-OPTIONAL = ("golden", "jobs", "latency", "persistence")
-
-# A summary comes from JSON: `Any` stops at the checks of this module.
-Summary = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def render(summary: Mapping[str, object]) -> str:
     """
     from jinja2 import UndefinedError
 
-    check_verdict(summary)
+    check_consistent(summary)
     try:
         return _template().render(_view(summary))
     except UndefinedError as problem:
@@ -71,62 +66,6 @@ def render(summary: Mapping[str, object]) -> str:
         raise ScriptError(
             f"no report from this summary: expected other types, got {problem}"
         ) from problem
-
-
-def check_verdict(summary: Summary) -> None:
-    """Refuse a summary whose verdict says more than its parts.
-
-    Raises:
-        ScriptError: the verdict is unknown, or `passed` with nothing measured, with a
-            part that did not pass, with an error, or in an interrupted run.
-    """
-    verdict, interrupted = _need(summary, "verdict", str), _need(summary, "interrupted", bool)
-    if verdict not in VERDICTS:
-        raise ScriptError(f"verdict: expected one of {', '.join(VERDICTS)}, got {verdict!r}")
-    if verdict != "passed":
-        return
-    wrong = list(_against_passed(summary))
-    if interrupted:
-        wrong.append("the run was interrupted")
-    if wrong:
-        raise ScriptError(
-            f"the summary contradicts itself: verdict 'passed', but {wrong[0]}: "
-            "expected every part to have passed"
-        )
-
-
-def _against_passed(summary: Summary) -> Sequence[str]:
-    wrong = []
-    if not records(summary, "criteria"):
-        wrong.append("there are no criteria")
-    for part, key, good in (
-        ("criteria", "id", {"passed"}),
-        ("steps", "name", {"passed", "skipped"}),
-        ("golden", "name", {"passed"}),
-    ):
-        bad = [row for row in records(summary, part) if row.get("outcome") not in good]
-        wrong += [f"{part} {row.get(key)!r} is {row.get('outcome')!r}" for row in bad]
-    if summary.get("error") is not None:
-        wrong.append("it has an error")
-    if _need(summary, "exit_code", int) != 0:
-        wrong.append(f"the exit code is {summary['exit_code']}")
-    return wrong
-
-
-def records(summary: Summary, name: str) -> list[Summary]:
-    """The objects of a list in the summary; an optional list that is absent is empty.
-
-    Raises:
-        ScriptError: a required list is missing, or the value is no list of objects.
-    """
-    value = summary.get(name) if name in OPTIONAL else _need(summary, name, Sequence)
-    if value is None:
-        return []
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ScriptError(f"{name}: expected a list, got {type(value).__name__}")
-    if not all(isinstance(row, Mapping) for row in value):
-        raise ScriptError(f"{name}: expected a list of objects, got other values in it")
-    return list(value)
 
 
 def meaning(summary: Summary) -> str:
@@ -149,9 +88,7 @@ def meaning(summary: Summary) -> str:
 
 def number(value: object) -> float | None:
     """A finite number, or None for anything else; a boolean is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and finite_number(value) else None
 
 
 def quantity(value: object) -> str:
@@ -161,14 +98,6 @@ def quantity(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:,}" if isinstance(value, int) else plots.legible(value, 300)
-
-
-def _need(summary: Summary, name: str, kind: type) -> Any:  # noqa: ANN401 - the JSON edge
-    value = summary.get(name)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        got = "none" if value is None else type(value).__name__
-        raise ScriptError(f"summary: expected {name!r} to be a {kind.__name__}, got {got}")
-    return value
 
 
 @functools.cache
@@ -233,11 +162,9 @@ def _view(summary: Summary) -> dict[str, Any]:
         "services": _first(records(summary, "services")),
         "golden": _first(records(summary, "golden")) if summary.get("golden") else None,
         "latency": _pairs(summary, "latency") if summary.get("latency") else None,
-        "signature_command": signature_command(
-            str(_need(summary, "key", Mapping).get("algorithm"))
-        ),
-        "command_line": shlex.join(map(str, _need(summary, "command", Sequence))),
-        "reasons": _first(_need(_need(summary, "eligible", Mapping), "reasons", Sequence)),
+        "signature_command": signature_command(str(need(summary, "key", Mapping).get("algorithm"))),
+        "command_line": shlex.join(map(str, need(summary, "command", Sequence))),
+        "reasons": _first(need(need(summary, "eligible", Mapping), "reasons", Sequence)),
         "tables": {
             "Environment variables": _pairs(summary, "environment"),
             "Versions": _pairs(summary, "versions"),
@@ -256,7 +183,7 @@ def _first(values: Sequence[Any], limit: int = MAXIMUM_ROWS) -> Rows:
 
 
 def _pairs(summary: Summary, name: str) -> Rows:
-    return _first(sorted(_need(summary, name, Mapping).items()))
+    return _first(sorted(need(summary, name, Mapping).items()))
 
 
 def _spans(summary: Summary) -> list[plots.Span]:

@@ -12,10 +12,10 @@ from common.cli import ScriptError
 from common.documents import parse_json
 from common.hashing import sha256_bytes
 from evidence import attestation, manifest
-from evidence.claims import Claims, read_claims
+from evidence.claims import Claims, check_last_event, read_claims
 from evidence.files import ArtifactError, read_regular, safe_name, shown
 from evidence.partials import OWNER, sealing_path
-from evidence.trace import TRACE, check_trace
+from evidence.trace import TRACE, TRACE_LIMIT_BYTES, check_trace_bytes
 from evidence.verify_page import VERIFY_PAGE, render
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from evidence.keys import SigningKey
     from evidence.run_folder import RunFolder
 
-SIGNATURE = manifest.MANIFEST + ".sig"
 SUMMARY_LIMIT_BYTES = 256 << 20
 _SYNC_EACH_FILES = 64
 
@@ -77,11 +76,14 @@ def _claims(
     for name, expected, got in (
         ("run_id", folder.run_id, claims.run_id),
         ("keyid", key.keyid, claims.keyid),
+        ("key kind", key.kind, claims.key_kind),
         ("verdict", str(summary.get("verdict")), claims.verdict),
     ):
         if got != expected:
             raise ArtifactError(f"{summary_name}: expected {name} {expected}, got {shown(got)}")
-    check_trace(folder.evidence / TRACE, claims.trace_head, claims.trace_count)
+    trace = read_regular(folder.evidence / TRACE, TRACE_LIMIT_BYTES)
+    check_trace_bytes(trace, claims.trace_head, claims.trace_count)
+    check_last_event(trace, claims)
     return claims
 
 
@@ -95,7 +97,7 @@ def _write_proof(folder: RunFolder, claims: Claims, summary_name: str, key: Sign
     )
     files = {
         manifest.MANIFEST: lines,
-        SIGNATURE: key.sign(lines),
+        manifest.SIGNATURE: key.sign(lines),
         attestation.ATTESTATION: attestation.build(statement, key),
         VERIFY_PAGE: render(claims, key.public, summary_name),
     }

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from common import log
-from common.cli import uninterrupted
+from common.cli import ScriptError, uninterrupted
 from evidence.criteria import FAILED, INCONCLUSIVE
-from evidence.recorder import LOG_LINES, StopRun
+from evidence.recorder import StopRun
 from evidence.run_folder import ArtifactError, sweep_partials
 from evidence.verify_page import verification_commands
 from stack.records import sweep
@@ -81,31 +81,39 @@ def _work(recorder: Recorder, work: Callable[[Recorder], None]) -> None:
 
 
 def _stop(runtime: Runtime, recorder: Recorder) -> None:
-    left = list(runtime.stop())
-    recorder.facts.setdefault("counts", {})["left_over"] = len(left)
-    recorder.facts["left_over"] = left
-    for line in left:
+    left = runtime.stop()
+    recorder.facts.setdefault("counts", {})["left_over"] = None if left is None else len(left)
+    recorder.facts["left_over"] = list(left or ())
+    for line in left or ():
         log.warn(line)
         recorder.trace.add("left over", detail=line)
 
 
 def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bool) -> int:
+    recorder.print_not_reached()
     with recorder.step(last_step) as step:
-        logs = {item.name: runtime.log_text(item.name, LOG_LINES) for item in runtime.services}
-        recorder.write_logs(logs)
-        step.detail = f"{sum(text is not None for text in logs.values())} logs, report, manifest"
-    bundle, summary = recorder.seal()
+        logs = {item.name: runtime.log_path(item.name) for item in runtime.services}
+        step.detail = f"{recorder.write_logs(logs)} logs, report, manifest, signature"
+        bundle, summary = recorder.seal(step)
     _print_criteria(recorder, summary)
     recorder.print(f"{summary['verdict'].upper()}  {bundle}")
     recorder.print("check it without any of our code:")
     for line in verification_commands(bundle, recorder.key):
         recorder.print(f"  {line}")
     if as_json:
-        print(json.dumps(summary, indent=2, sort_keys=True))
+        log.result(json.dumps(summary, indent=2, sort_keys=True))
+    _tell_github(summary)
+    return int(summary["exit_code"])
+
+
+def _tell_github(summary: Mapping[str, Any]) -> None:
+    """The verdict is sealed: trouble with the step summary is said, and changes nothing."""
     from evidence.github import write_step_summary
 
-    write_step_summary(summary)
-    return int(summary["exit_code"])
+    try:
+        write_step_summary(summary)
+    except ScriptError as problem:
+        log.warn(str(problem))
 
 
 def _print_criteria(recorder: Recorder, summary: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from common.cli import ScriptError
 from common.documents import parse_json
 from evidence import attestation, manifest
-from evidence.claims import Claims, read_claims
+from evidence.claims import RUN_ID, Claims, check_last_event, read_claims
 from evidence.files import kind_of, read_regular, shown
 from evidence.hash_tree import TreeHashing
 from evidence.public_key import WORDS
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from evidence.public_key import PublicKey
 
-SIGNATURE = manifest.MANIFEST + ".sig"
-PROOF_FILES = (manifest.MANIFEST, SIGNATURE, attestation.ATTESTATION, VERIFY_PAGE)
-_LIMITS_BYTES = {manifest.MANIFEST: 1 << 30, SIGNATURE: 16 << 10}
+PROOF_FILES = (manifest.MANIFEST, manifest.SIGNATURE, attestation.ATTESTATION, VERIFY_PAGE)
+_LIMITS_BYTES = {manifest.MANIFEST: 1 << 30, manifest.SIGNATURE: 16 << 10}
 _LIMIT_BYTES = 64 << 20
 _FUTURE = timedelta(minutes=5)
 
@@ -104,6 +103,7 @@ def verify_bundle(
         _check_statement(statement, lines, result.claims, digests, result)
         _check_trace(root, result.claims, digests, result)
         _check_page(proofs.get(VERIFY_PAGE), result.claims, key, name, result)
+        _check_name(root, result.claims, result)
         _check_wanted(result.claims, key, wanted or Wanted(), now or datetime.now(UTC), result)
     return result
 
@@ -143,7 +143,7 @@ def _read_proofs(root: str, result: Result) -> dict[str, bytes]:
 
 
 def _check_signature(proofs: dict[str, bytes], key: PublicKey, result: Result) -> None:
-    signature = proofs.get(SIGNATURE)
+    signature = proofs.get(manifest.SIGNATURE)
     if signature is None or manifest.MANIFEST not in proofs:
         result.refuse("signature", f"expected {WORDS[key.algorithm]}, got none to check")
     elif not key.accepts(signature, proofs[manifest.MANIFEST]):
@@ -159,7 +159,9 @@ def _check_files(
 ) -> dict[str, str]:
     """The digests of what is really there, after comparing them with the manifest."""
     try:
-        got, problems = (hashing or TreeHashing(f"{root}/evidence")).finish()
+        hashing = hashing or TreeHashing(f"{root}/evidence")
+        with hashing:
+            got, problems = hashing.finish(lambda: manifest.named_paths(data or b""))
     except OSError as problem:
         got, problems = {}, [f"expected readable folders, got: {problem.strerror}"]
     for line in problems:
@@ -210,7 +212,7 @@ def _read_summary(root: str, name: str, digests: dict[str, str], result: Result)
         return None
     try:
         return read_claims(parse_json(data, name))
-    except (ScriptError, ValueError) as problem:
+    except (ScriptError, ValueError, RecursionError) as problem:
         result.refuse("summary", problem)
         return None
 
@@ -255,6 +257,7 @@ def _check_trace(root: str, claims: Claims, digests: dict[str, str], result: Res
         return
     try:
         check_trace_bytes(data, claims.trace_head, claims.trace_count)
+        check_last_event(data, claims)
     except ScriptError as problem:
         result.refuse("trace", problem)
 
@@ -266,6 +269,13 @@ def _check_page(
         result.refuse(
             VERIFY_PAGE, "expected the page that this bundle gets, got another text: edited"
         )
+
+
+def _check_name(root: str, claims: Claims, result: Result) -> None:
+    # People rename folders when they copy them; the id of another run is no such name.
+    name = os.path.basename(root)  # noqa: PTH119 - root is a text here
+    if RUN_ID.fullmatch(name) and name != claims.run_id:
+        result.refuse("folder", f"expected the name {claims.run_id}, got that of run {name}")
 
 
 def _check_wanted(

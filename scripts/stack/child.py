@@ -15,10 +15,14 @@ import psutil
 
 from common.cli import ScriptError
 from stack.kernel import die_with_parent
+from stack.records import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+
+_GIVE_UP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,6 @@ class Child:
 
     name: str
     process: subprocess.Popen[bytes]
-    created: float
     _deadline: float | None = field(default=None)
     _killed: bool = field(default=False)
     _tree: list[psutil.Process] = field(default_factory=list)
@@ -67,7 +70,7 @@ class Child:
             raise ScriptError(
                 f"can't start {name} with {launch.command[0]}: {problem.strerror}"
             ) from None
-        return cls(name, process, _created(process.pid))
+        return cls(name, process)
 
     @property
     def pid(self) -> int:
@@ -81,8 +84,10 @@ class Child:
 
     @property
     def ended(self) -> bool:
-        """Whether the service and all of its descendants that were seen have ended."""
-        return not self.running and not any(_is_alive(item) for item in self._tree)
+        """Whether the service and its descendants that were seen have ended, or can't be ended."""
+        if self._deadline is not None and time.monotonic() > self._deadline + _GIVE_UP_SECONDS:
+            return True
+        return not self.running and all(reaped(item) for item in self._tree)
 
     def exit_text(self) -> str:
         """How the process ended, for people."""
@@ -121,7 +126,7 @@ class Child:
             return None
         self._killed = True
         what = "did not stop" if self.running else "left processes"
-        pids = sorted(item.pid for item in self._tree if _is_alive(item))
+        pids = sorted(item.pid for item in self._tree if not reaped(item))
         self.kill()
         return f"{self.name} {what} within its grace: killed {pids or [self.pid]}"
 
@@ -136,8 +141,9 @@ class Child:
                 item.kill()
             except psutil.Error:
                 continue
-        self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(PermissionError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait(_GIVE_UP_SECONDS)
 
     def _remember_tree(self) -> None:
         try:
@@ -147,19 +153,33 @@ class Child:
         self._tree = [*{item.pid: item for item in [*self._tree, *known]}.values()]
 
 
-def _created(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return time.time()
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; a zombie adopted by us is reaped on the way."""
+def reaped(process: psutil.Process) -> bool:
+    """Whether a process has ended; a zombie that was handed to us is reaped on the way."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             process.wait(timeout=0)
-            return False
-        return process.is_running()
+            return True
+        return not process.is_running()
+    except psutil.TimeoutExpired:
+        return True
     except (psutil.Error, ChildProcessError):
-        return False
+        return True
+
+
+def adopted_orphans(marker: str) -> list[psutil.Process]:
+    """Our descendants that no service of another run and no command of ours explains (Linux).
+
+    Services have sessions of their own, so what they leave is in another session than we
+    are; what this program starts for itself is in ours. A marker of another run is
+    another runtime's business.
+    """
+    ours, found = os.getsid(0), []
+    for item in psutil.Process().children(recursive=True):
+        try:
+            other = item.environ().get(MARKER, marker) != marker
+        except psutil.Error:
+            other = False
+        with contextlib.suppress(OSError):
+            if not other and os.getsid(item.pid) != ours:
+                found.append(item)
+    return found

@@ -75,14 +75,13 @@ class ExternalRuntime:
         """Refused: whoever started the stack ends it."""
         raise ScriptError(f"can't end {name}: the stack was not started by this command")
 
-    def stop(self) -> Sequence[str]:
-        """Leave the stack as it is."""
-        return ()
+    def stop(self) -> None:
+        """Leave the stack as it is: what it would leave is not known."""
 
     def close(self) -> None:
         """Nothing of ours to remove."""
 
-    def log_text(self, _name: str, _lines: int) -> str | None:
+    def log_path(self, _name: str) -> Path | None:
         """Logs belong to whoever started the stack."""
         return None
 

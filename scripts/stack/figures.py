@@ -27,7 +27,7 @@ def job_figures(runs: Sequence[JobRun], submissions_sha256: str) -> dict[str, An
         "timed_out": by_status[TIMED_OUT],
         # Accepted, and at the last poll the API did not answer for it.
         "lost": sum(run.status == TIMED_OUT and not run.known for run in runs),
-        "failed_ratio": by_status[FAILED] / ended if ended else None,
+        "failed_ratio": round(by_status[FAILED] / ended, 6) if ended else None,
         "submissions_sha256": submissions_sha256,
         "items": [run.as_json() for run in runs],
     }
@@ -38,7 +38,7 @@ def latencies(board: JobBoard) -> dict[str, Any]:
     samples: dict[str, Sequence[float | None]] = {
         "submit": [run.submit_seconds for run in board.runs if run.job_id],
         "poll": board.poll_seconds,
-        "completion": [run.completed_seconds for run in board.runs],
+        "completion": [run.completed_seconds for run in board.with_status(COMPLETED)],
     }
     measured = {name: percentiles(values) for name, values in samples.items()}
     return {name: figures for name, figures in measured.items() if figures}

@@ -6,7 +6,10 @@ A kept-alive connection answered 200 after the listener was closed (field-notes.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,22 +44,34 @@ def probe(url: str, timeout_seconds: float = PROBE_SECONDS) -> Probe:
 
     Args:
         url: http or https, host and path.
-        timeout_seconds: limit for connecting and for each read.
+        timeout_seconds: limit for the whole answer: one that drips is cut off.
     """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     started = time.monotonic()
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_seconds)
+    cut: threading.Timer | None = None
     try:
+        connection.connect()
+        cut = threading.Timer(timeout_seconds, _cut, [connection.sock])
+        cut.daemon = True
+        cut.start()
         connection.request("GET", parts.path or "/", headers={"Connection": "close"})
         answer = connection.getresponse()
         answer.read(65536)
         return Probe(answer.status, time.monotonic() - started)
-    except (OSError, http.client.HTTPException) as problem:
+    except (OSError, http.client.HTTPException, ValueError) as problem:
         text = str(problem) or type(problem).__name__
         return Probe(None, time.monotonic() - started, text)
     finally:
+        if cut:
+            cut.cancel()
         connection.close()
+
+
+def _cut(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def check_services(runtime: Runtime, started: Sequence[Started]) -> list[dict[str, Any]]:

@@ -46,7 +46,9 @@ class JobRun:
             "target": self.job.target,
             "status": self.status,
             "submit_seconds": _rounded(self.submit_seconds),
-            "completed_seconds": _rounded(self.completed_seconds),
+            "completed_seconds": (
+                _rounded(self.completed_seconds) if self.status == COMPLETED else None
+            ),
             "error": self.error,
         }
 
@@ -59,6 +61,11 @@ class Persistence:
     verified: int
     outcome: str
     detail: str
+
+    @property
+    def ratio(self) -> float | None:
+        """The share that was found right; None where nothing was looked for."""
+        return round(self.verified / self.checked, 6) if self.checked else None
 
     def as_json(self) -> dict[str, Any]:
         """The entry of the summary's `persistence`."""
@@ -79,6 +86,17 @@ class JobBoard:
         with ThreadPoolExecutor(concurrency) as pool:
             for count, _ in enumerate(pool.map(self._submit, self.runs), start=1):
                 progress(count)
+        self._refuse_twins()
+
+    def _refuse_twins(self) -> None:
+        """One job can't stand for two: an id that was given before is no acceptance."""
+        first: dict[str, JobRun] = {}
+        for run in self.runs:
+            if run.job_id and first.setdefault(run.job_id, run) is not run:
+                twin = first[run.job_id].job.index
+                run.error = f"expected an id of its own, got {run.job_id} of job {twin}"
+                run.job_id, run.status = None, NOT_SUBMITTED
+                self.note("job refused", **run.as_json())
 
     def _submit(self, run: JobRun) -> None:
         answer = self.client.submit(run.job)
@@ -117,7 +135,7 @@ class JobBoard:
                     time.sleep(max(0.0, min(begun + poll_seconds - time.monotonic(), left)))
         for run in self.with_status(PENDING):
             run.status = TIMED_OUT
-            run.error = f"not finished within {timeout_seconds:g} s; {run.error or 'still pending'}"
+            run.error = f"not finished within {timeout_seconds:g} s; last answer: {run.error}"
             self.note("job timed out", **run.as_json())
 
     def _look(self, run: JobRun) -> Look:
@@ -129,6 +147,7 @@ class JobBoard:
     def _settle(self, run: JobRun, look: Look) -> None:
         run.error, run.known = look.error, look.state != "unknown"
         if look.state not in {COMPLETED, FAILED}:
+            run.error = look.error or f"status {look.status!r}"
             return
         run.status, run.digest = look.state, look.digest
         run.completed_seconds = time.monotonic() - run.submitted_at
@@ -144,34 +163,44 @@ class JobBoard:
         """Look for the result of every completed job through the API, in the store and in memory.
 
         Returns:
-            The summary's `persistence`: `verified_ratio` counts results whose content in
-            the store has the digest of the API; None where nothing was looked at.
+            The summary's `persistence`: `verified_ratio` is the share of completed jobs
+            whose content in the store has the digest of the API; `confirmed_ratio` the
+            smallest such share over the API and, where there is one, the memory service.
+            None where nothing was looked at.
 
         Source: P6.
         """
         done = self.with_status(COMPLETED)
-        api = self._verify_api(done)
+        api = self._verify_api(stack, done)
         rows, store = _verify_store(stack, runtime, done)
         memory = self._verify_memory(stack, runtime, done)
         return {
             "api": api.as_json(),
             "store": store.as_json(),
             "memory": memory.as_json(),
-            "verified_ratio": store.verified / store.checked if store.checked else None,
+            "verified_ratio": store.ratio,
+            "confirmed_ratio": _smallest(api, memory),
             "duplicates": sum(count > 1 for count, _ in rows.values()) if rows else None,
         }
 
-    def _verify_api(self, done: Sequence[JobRun]) -> Persistence:
+    def _verify_api(self, stack: Stack, done: Sequence[JobRun]) -> Persistence:
         verified = 0
         for run in done:
             look = self.client.look(run.job_id or "")
             verified += look.state == COMPLETED and look.digest == run.digest
-        return _counted(len(done), verified, "the API gives the same result again")
+        what = "the API gives the same digest again"
+        if stack.workload.poll_digest is None:
+            what = "the API says completed again (it gives no digest)"
+        return _counted(len(done), verified, what)
 
     def _verify_memory(self, stack: Stack, runtime: Runtime, done: Sequence[JobRun]) -> Persistence:
         name = stack.workload.memory_service
-        if name is None or name not in {service.name for service in runtime.services}:
-            return Persistence(0, 0, "skipped", "the stack has no memory service here")
+        if name is None:
+            return Persistence(0, 0, "skipped", "the stack has no memory service")
+        if name not in {service.name for service in runtime.services}:
+            variable = stack.service(name).url_env
+            detail = f"where {name} is is not known: {variable} is not set"
+            return Persistence(0, 0, "skipped", detail)
         verified = 0
         for run in done:
             digest = self.client.memory_digest(run.job_id or "")
@@ -190,9 +219,18 @@ def _verify_store(
     try:
         rows = stored_results(store, stack.workload, digests)
     except ScriptError as problem:
-        return {}, Persistence(len(digests), 0, "failed", str(problem))
-    verified = sum(count == 1 and agrees for count, agrees in rows.values())
-    return rows, _counted(len(digests), verified, f"one row with the right content in {store.name}")
+        return {}, Persistence(len(done), 0, "failed", str(problem))
+    verified = sum(rows[run.job_id] == (1, True) for run in done if run.job_id)
+    if stack.workload.poll_digest and done and not any(digests.values()):
+        where = f"the API's answers have no digest at {stack.workload.poll_digest}"
+        return rows, Persistence(len(done), verified, "failed", where)
+    return rows, _counted(len(done), verified, f"one row with the right content in {store.name}")
+
+
+def _smallest(api: Persistence, memory: Persistence) -> float | None:
+    ratios = [place.ratio for place in (api, memory) if place.outcome != "skipped"]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return min(known) if known and len(known) == len(ratios) else None
 
 
 def _counted(checked: int, verified: int, what: str) -> Persistence:

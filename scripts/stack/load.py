@@ -133,12 +133,18 @@ def _known(document: Document, where: JsonPath, name: str, known: list[str]) -> 
 
 
 def _check_port(document: Document, where: JsonPath, url: str) -> None:
-    try:
-        valid = urlsplit(url).port is None or int(urlsplit(url).port or 0) > 0
-    except ValueError:
-        valid = False
-    if not valid:
+    if not _is_url(url):
         _refuse(document, where, f"expected a URL with a port from 1 to 65535, got {url!r}")
+
+
+def _is_url(url: str) -> bool:
+    """An http or https URL with a host that can be looked up and a port from 1 to 65535."""
+    try:
+        parts = urlsplit(url)
+        parts.hostname.encode("idna") if parts.hostname else None
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _check_placeholders(document: Document) -> None:
@@ -171,7 +177,7 @@ def _service(item: Mapping[str, Any], environ: Mapping[str, str]) -> Service:
     values["depends_on"] = tuple(item.get("depends_on", ()))
     override = environ.get(item.get("url_env", "")) if item.get("url_env") else None
     if override:
-        if not re.match(r"https?://[^/ ]+", override):
+        if not _is_url(override):
             raise ConfigurationError(
                 f"{item['url_env']}: expected an http or https URL, got {override!r}"
             )

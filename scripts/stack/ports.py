@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from common.cli import ScriptError
+from common.cli import Exit, ScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +39,11 @@ def local_ports(services: Iterable[Service]) -> dict[str, int]:
 
 def port_is_free(port: int) -> bool:
     """Whether nothing listens on 127.0.0.1:`port` and it can be bound."""
+    # Asked first: on some systems a port that is held on all addresses can be bound on one.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
+        caller.settimeout(1)
+        if caller.connect_ex(("127.0.0.1", port)) == 0:
+            return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
@@ -83,7 +88,8 @@ def require_free(ports: Mapping[str, int]) -> None:
     more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
     raise ScriptError(
         f"port {port} of {name} is taken by {describe_owner(port)}{more}, nothing was started: "
-        "stop that process, or prove it as it is with the URL variables"
+        "stop that process, or prove it as it is with the URL variables",
+        Exit.FAILED,
     )
 
 

@@ -136,6 +136,8 @@ def deterministic_mode(around: Surroundings) -> str:
     process = around.stack.process
     if around.external or process is None:
         raise _SkippedError("the services are not started by us")
+    if process.requirements is None:
+        raise _SkippedError("the stack names no Python packages of its own")
     for name, entry in process.services.items():
         got = {**process.environment, **entry.environment}.get("PYTHONHASHSEED")
         if got != "0":

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
+from common import log
 from common.cli import ConfigurationError, ScriptError
+from evidence.redact import Redactor
+from evidence.tail import tail_lines
 from stack import ports, records
-from stack.child import Child
+from stack.child import Child, adopted_orphans, reaped
 from stack.kernel import adopt_orphans
 from stack.model import ProcessRuntimeFile, Service, Stack, Store
 from stack.programs import Programs
@@ -22,6 +23,8 @@ from stack.watch import Events, Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import psutil
 
 
 class ProcessRuntime:
@@ -37,7 +40,7 @@ class ProcessRuntime:
         """Make the private state folder and its secrets; nothing runs yet."""
         self.secrets = choose_secrets(stack.secrets, environ)
         self.stack = stack
-        self._before = _descendants() if adopt_orphans() else None
+        self._adopts = adopt_orphans()
         self.record = records.new_record(stack.file)
         self.state = Path(self.record.state)
         keep_secrets(self.secrets, self.state)
@@ -85,7 +88,7 @@ class ProcessRuntime:
         self._in_use = True
         try:
             started = self._start_all()
-            self._check_listeners()
+            self._check_listeners({item.name for item in started if item.healthy})
         except BaseException:
             self.stop()
             raise
@@ -94,15 +97,18 @@ class ProcessRuntime:
     def _start_all(self) -> tuple[Started, ...]:
         begun, events = time.monotonic(), Events()
         waiting = {item.name: set(item.depends_on) for item in self.services}
-        ready: dict[str, float] = {}
+        ready: dict[str, float | None] = {}
         with Watchers(events) as watchers:
             while len(ready) < len(self.services):
                 for name in [name for name, needs in waiting.items() if not needs]:
                     del waiting[name]
                     watchers.watch(self.stack.service(name), self._spawn(name))
                 kind, name, detail = events.get()
-                if kind == "failed":
+                if kind == "failed" and self.stack.service(name).required:
                     raise ScriptError(self._with_last_log(name, detail))
+                if kind == "failed":
+                    log.warn(f"optional: {self._with_last_log(name, detail)}")
+                    ready[name] = None
                 if kind == "ready":
                     ready[name] = time.monotonic() - begun
                 for needs in waiting.values():
@@ -111,7 +117,7 @@ class ProcessRuntime:
             Started(
                 item.name,
                 self._children[item.name].pid,
-                healthy=True,
+                healthy=ready[item.name] is not None,
                 ready_seconds=ready[item.name],
             )
             for item in self.services
@@ -120,12 +126,12 @@ class ProcessRuntime:
     def _spawn(self, name: str) -> Child:
         child = Child.start(name, self.programs.launch(name))
         self._children[name] = child
-        self.record.processes[name] = (child.pid, child.created)
+        self.record.processes[name] = (child.pid, records.birth(child.pid))
         self.record.save()
         return child
 
-    def _check_listeners(self) -> None:
-        wanted = ports.local_ports(self.services)
+    def _check_listeners(self, healthy: set[str]) -> None:
+        wanted = ports.local_ports(item for item in self.services if item.name in healthy)
         owned = {name: self._children[name].tree_pids() for name in wanted}
         everyone = [pid for pids in owned.values() for pid in pids]
         seen = ports.listeners(wanted.values(), everyone)
@@ -184,10 +190,9 @@ class ProcessRuntime:
         a double fork hides from the one, a cleared environment from the other.
         """
         found = {item.pid: item for item in records.marked_processes(self.record.marker)}
-        if self._before is not None:
-            adopted = _descendants()
-            found |= {pid: adopted[pid] for pid in adopted.keys() - self._before.keys()}
-        return [*found.values()]
+        if self._adopts:
+            found |= {item.pid: item for item in adopted_orphans(self.record.marker)}
+        return [item for item in found.values() if not reaped(item)]
 
     def close(self) -> None:
         """Remove the state folder and forget the run; call it after `stop`."""
@@ -212,9 +217,10 @@ class ProcessRuntime:
             time.sleep(0.005)
         return findings
 
-    def log_text(self, name: str, lines: int) -> str | None:
-        """The last lines of what a service wrote to stdout and stderr."""
-        return self.programs.log_text(name, lines)
+    def log_path(self, name: str) -> Path | None:
+        """What a service wrote to stdout and stderr."""
+        path = self.programs.logs / f"{name}.log"
+        return path if path.is_file() else None
 
     def store(self, name: str) -> Store | None:
         """Where a store of this run is."""
@@ -222,12 +228,11 @@ class ProcessRuntime:
         return entry and Store(name, entry.kind, self.programs.place(entry.location))
 
     def _with_last_log(self, name: str, detail: str) -> str:
-        last = [line for line in (self.log_text(name, 20) or "").splitlines() if line.strip()]
+        path = self.log_path(name)
+        text = tail_lines(path, 20, Redactor(self.secrets.values())) if path else ""
+        # Redacted first, cut then: half a secret would not be recognised.
+        last = [line for line in text.splitlines() if line.strip()]
         return f"{name} {detail}" + (f": its last log line is: {last[-1][:300]}" if last else "")
-
-
-def _descendants() -> dict[int, psutil.Process]:
-    return {item.pid: item for item in psutil.Process().children(recursive=True)}
 
 
 def create(stack: Stack, environ: Mapping[str, str] = os.environ) -> ProcessRuntime:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
 from common.hashing import sha256_file
+from evidence.redact import Redactor
 from stack.child import Launch
 from stack.environment import ensure_environment, locked_versions
 from stack.installed import verify_installed
@@ -67,7 +68,7 @@ class Programs:
         if self._plan.requirements:
             self._python = ensure_environment(self._plan.requirements)
         for command in self._plan.prepare:
-            self._run(self._filled(command))
+            self._run(command)
 
     def metadata(self) -> dict[str, Any]:
         """The interpreter and the lock that the services run from."""
@@ -91,7 +92,7 @@ class Programs:
         """Import the modules of `runtimes.process.imports`, all in one fresh interpreter."""
         modules = self._plan.imports
         if modules:
-            self._run([str(self._python), "-c", f"import {', '.join(modules)}"])
+            self._run(["{python}", "-c", f"import {', '.join(modules)}"])
         return len(modules)
 
     def launch(self, name: str) -> Launch:
@@ -108,21 +109,11 @@ class Programs:
         """A store's location with its placeholders filled."""
         return fill(location, self._values())
 
-    def log_text(self, name: str, lines: int) -> str | None:
-        """The last lines of what a service wrote to stdout and stderr."""
-        path = self.logs / f"{name}.log"
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - lines * 4096))
-            text = file.read().decode("utf-8", "replace")
-        return "\n".join(text.splitlines()[-lines:])
-
-    def _run(self, command: list[str]) -> None:
-        shown = " ".join(command[:4])
+    def _run(self, command: Sequence[str]) -> None:
+        shown = " ".join(command[:4])  # as it stands in the stack file: without the secrets
         try:
             done = subprocess.run(
-                command,
+                self._filled(command),
                 env=self._environment({}),
                 cwd=self._here,
                 capture_output=True,
@@ -136,8 +127,9 @@ class Programs:
         except subprocess.TimeoutExpired:
             raise ScriptError(f"{shown} did not end within {_PREPARE_SECONDS} s") from None
         if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-            raise ScriptError(f"{shown} exited {done.returncode}: {last[0]}")
+            said = Redactor(self._secrets.values()).text(done.stderr or done.stdout)
+            last = said.strip().splitlines()[-1:] or ["no output"]
+            raise ScriptError(f"{shown} exited {done.returncode}: {last[0][:300]}")
 
     def _values(self) -> dict[str, object]:
         named = {f"secret:{name}": value for name, value in self._secrets.items()}

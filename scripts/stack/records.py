@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from common.cli import ConfigurationError
 from common.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Record:
     marker: str
     stack_file: str
     harness_pid: int
-    harness_created: float
+    harness_birth: str
     state: str
-    processes: dict[str, tuple[int, float]] = field(default_factory=dict)
+    processes: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -54,18 +55,29 @@ class Record:
 
 
 def new_record(stack_file: Path) -> Record:
-    """A record of this process, with an empty private state folder (mode 0700)."""
+    """A record of this process, with an empty private state folder (mode 0700).
+
+    Raises:
+        ConfigurationError: the cache folder can't be written.
+    """
     marker = f"{os.getpid()}-{secrets.token_hex(6)}"
     state = cache_folder() / "state" / marker
     record = Record(
         marker,
         str(stack_file),
         os.getpid(),
-        psutil.Process().create_time(),
+        birth(os.getpid()),
         str(state),
     )
-    record.save()
-    state.mkdir(parents=True, mode=0o700)
+    try:
+        record.save()
+        state.mkdir(parents=True, mode=0o700)
+    except OSError as problem:
+        reason = (problem.strerror or str(problem)).lower()
+        raise ConfigurationError(
+            f"can't keep the state of a run in {cache_folder()}: {reason}: "
+            "set PROOF_PACK_CACHE_DIR to a folder of yours"
+        ) from problem
     return record
 
 
@@ -121,11 +133,29 @@ def marked_processes(marker: str) -> list[psutil.Process]:
     return found
 
 
-def same_process(pid: int, created: float) -> psutil.Process | None:
+def birth(pid: int) -> str:
+    """When a process was started, in a form that no change of the clock alters.
+
+    Linux counts from the boot, and the boot has an id; elsewhere it is the wall-clock
+    time in whole seconds. Empty where there is no such process.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        return f"{boot}:{stat.rpartition(')')[2].split()[19]}"
+    except (OSError, IndexError):
+        pass
+    try:
+        return str(round(psutil.Process(pid).create_time()))
+    except psutil.Error:
+        return ""
+
+
+def same_process(pid: int, born: str) -> psutil.Process | None:
     """The process with this pid, unless the number now belongs to another one."""
     try:
         process = psutil.Process(pid)
-        if abs(process.create_time() - created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+        if born and birth(pid) == born and process.status() != psutil.STATUS_ZOMBIE:
             return process
     except psutil.Error:
         pass
@@ -141,16 +171,18 @@ def _records() -> Iterator[Record]:
         try:
             value: dict[str, Any] = json.loads(path.read_text("utf-8"))
             yield Record(**value)
-        except (OSError, ValueError, TypeError):
-            path.unlink(missing_ok=True)
+        except ValueError:
+            path.unlink(missing_ok=True)  # torn: nothing in it can be trusted
+        except (OSError, TypeError):
+            continue  # in use, or written by another version: not ours to judge
 
 
 def _alive(record: Record) -> bool:
-    return same_process(record.harness_pid, record.harness_created) is not None
+    return same_process(record.harness_pid, record.harness_birth) is not None
 
 
 def _services(record: Record) -> list[psutil.Process]:
-    found = (same_process(pid, created) for pid, created in record.processes.values())
+    found = (same_process(pid, born) for pid, born in record.processes.values())
     return [process for process in found if process is not None]
 
 

@@ -71,14 +71,17 @@ class Runtime(Protocol):
     def kill(self, name: str) -> None:
         """End one service at once (SIGKILL)."""
 
-    def stop(self) -> Sequence[str]:
-        """Stop everything; returns a line for each thing that did not end by itself."""
+    def stop(self) -> Sequence[str] | None:
+        """Stop everything; returns a line for each thing that did not end by itself.
+
+        None where nothing was stopped.
+        """
 
     def close(self) -> None:
         """Remove what the runtime keeps beside the evidence: state, logs, records."""
 
-    def log_text(self, name: str, lines: int) -> str | None:
-        """The last lines of a service's log; None where the runtime can't see it."""
+    def log_path(self, name: str) -> Path | None:
+        """The file with a service's whole log; None where the runtime can't see it."""
 
     def store(self, name: str) -> Store | None:
         """Where a store is, placeholders filled; None where that is not known."""
@@ -105,10 +108,27 @@ def open_runtime(
     Raises:
         ConfigurationError: the stack file has no such runtime.
     """
+    overridden = [service for service in stack.services if service.overridden]
     if stack.service(stack.workload.service).overridden:
         from stack import external
 
+        if name is not None:
+            raise ConfigurationError(
+                f"--runtime {name}: nothing is started where {overridden[0].url_env} is set: "
+                "unset one of them"
+            )
         return external.create(stack, environ, state)
+    if overridden:
+        wanted = stack.service(stack.workload.service)
+        raise ConfigurationError(
+            f"{overridden[0].url_env} is set, but not the variable of {wanted.name}, which takes "
+            f"the jobs: set {wanted.url_env or 'its url_env'} too, or unset {overridden[0].url_env}"
+        )
+    if state is not None:
+        raise ConfigurationError(
+            f"--state {state}: a stack that is started here has a state of its own: leave it out, "
+            f"or set {stack.service(stack.workload.service).url_env or 'its url_env'}"
+        )
     chosen = name or stack.runtimes[0]
     if chosen not in stack.runtimes:
         known = ", ".join(stack.runtimes)

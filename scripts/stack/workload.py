@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
+import urllib3
 
 from stack.placeholders import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from stack.model import Golden, Stack
     from stack.plan import Job
 
 REQUEST_SECONDS = 10.0
+READ_BYTES, ANSWER_BYTES = 1 << 16, 1 << 26
 SUBMIT_ATTEMPTS = 3
 _RETRY_SECONDS = 0.2
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,18 @@ class WorkloadClient:
         stack: the stack under proof.
         secrets: values of the stack's secrets, for headers.
         run_id: makes idempotency keys of one run unlike those of any other.
+        clean: takes secrets out of a text, before it is cut to fit an error line.
     """
 
-    def __init__(self, stack: Stack, secrets: Mapping[str, str], run_id: str) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        secrets: Mapping[str, str],
+        run_id: str,
+        clean: Callable[[str], str] = str,
+    ) -> None:
         """See the class."""
+        self._clean = clean
         self._stack, self._workload, self._run_id = stack, stack.workload, run_id
         self._secrets = {f"secret:{name}": value for name, value in secrets.items()}
         self._headers = self.headers(stack.workload.headers)
@@ -88,7 +99,7 @@ class WorkloadClient:
         job_id = pointer(_json(answer), self._workload.job_id)
         if answer.ok and isinstance(job_id, (str, int)) and str(job_id):
             return Submission(str(job_id), seconds)
-        got = f"status {answer.status_code}: {answer.text[:200]}"
+        got = f"status {answer.status_code}: {self._clean(answer.text)[:200]}"
         return Submission(None, seconds, f"expected a job id at {self._workload.job_id}, got {got}")
 
     def look(self, job_id: str) -> Look:
@@ -101,6 +112,9 @@ class WorkloadClient:
             return Look("unknown", error=f"status {answer.status_code}")
         value = _json(answer)
         status = pointer(value, workload.poll_status)
+        if pointer(value, workload.poll_status, _ABSENT) is _ABSENT:
+            # Nothing will ever stand there: better said at once than after the time limit.
+            return Look("failed", error=f"the answer has nothing at {workload.poll_status}")
         state = "pending"
         if status in workload.completed:
             state = "completed"
@@ -144,7 +158,8 @@ class WorkloadClient:
                 return f"{where}: expected {wanted!r}, got {got!r}"
         for wanted in golden.expect_contains:
             if wanted not in answer.text:
-                return f"expected {wanted!r} in the answer, got {answer.text[:100]!r}"
+                got = self._clean(answer.text)[:100]
+                return f"expected {wanted!r} in the answer, got {got!r}"
         return None
 
     def _call(
@@ -159,7 +174,7 @@ class WorkloadClient:
     ) -> requests.Response | str:
         """One HTTP call; trouble on the wire comes back as a text."""
         try:
-            return self._session().request(
+            answer = self._session().request(
                 method,
                 (base or self._base) + path,
                 data=body,
@@ -167,8 +182,10 @@ class WorkloadClient:
                 headers=dict(headers),
                 timeout=REQUEST_SECONDS,
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as problem:
+            return _read_all(answer, time.monotonic() + REQUEST_SECONDS)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
             return f"no answer from {base or self._base}: {_cause(problem)}"
 
     def _session(self) -> requests.Session:
@@ -179,8 +196,8 @@ class WorkloadClient:
         return session
 
 
-def pointer(value: Any, where: str | None) -> Any:  # noqa: ANN401 - the JSON edge
-    """The part of a JSON value at a JSON Pointer (RFC 6901); None where there is none."""
+def pointer(value: Any, where: str | None, absent: Any = None) -> Any:  # noqa: ANN401 - the JSON edge
+    """The part of a JSON value at a JSON Pointer (RFC 6901); `absent` where there is none."""
     for raw in (where or "").split("/")[1:]:
         key = raw.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict) and key in value:
@@ -188,8 +205,24 @@ def pointer(value: Any, where: str | None) -> Any:  # noqa: ANN401 - the JSON ed
         elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
             value = value[int(key)]
         else:
-            return None
-    return value if where else None
+            return absent
+    return value if where else absent
+
+
+def _read_all(answer: requests.Response, deadline: float) -> requests.Response:
+    """Read the body with one limit for all of it: a time-out alone starts anew at each byte."""
+    parts, size = [], 0
+    while part := answer.raw.read1(READ_BYTES, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > deadline or size > ANSWER_BYTES:
+            answer.close()
+            raise requests.exceptions.Timeout(
+                f"the answer did not end within {REQUEST_SECONDS:g} s and {ANSWER_BYTES} bytes"
+            )
+    # What requests itself keeps after reading; it would find the stream at its end.
+    answer._content = b"".join(parts)  # noqa: SLF001
+    return answer
 
 
 def _json(answer: requests.Response) -> Any:  # noqa: ANN401 - the JSON edge

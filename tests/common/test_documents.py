@@ -39,9 +39,16 @@ def test_json_reads_back_what_was_written(value: object) -> None:
         ("{", "file:1: not JSON"),
         ("", "not JSON"),
         ("[" * 100_000, "file"),
+        ('{"a": ' + "9" * 5000 + "}", "expected integers of at most 4300 digits"),
+        ("-" + "9" * 5000, "file: expected integers"),
+        ('{"a": 1}'.encode("utf-16"), "file: 'utf-8' codec"),
+        ('{"a": 1}'.encode("utf-16-le"), "not JSON"),
+        ('{"a": 1}'.encode("utf-8-sig"), "not JSON"),
+        (b'"\xed\xa0\x80"', "file: 'utf-8' codec"),
     ],
+    ids=range(13),
 )
-def test_loose_json_is_refused(text: str, says: str) -> None:
+def test_loose_json_is_refused(text: str | bytes, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         parse_json(text, "file")
 
@@ -51,6 +58,10 @@ def test_loose_json_is_refused(text: str, says: str) -> None:
     [
         ("a: 1\nb: 2\na: 3\n", r":3: the key 'a' stands twice \(first on line 1\)"),
         ("a: [1, 2\n", "not YAML"),
+        ("a:\n  on: 1\n", ":2: expected a text as key, got on, which YAML reads as bool"),
+        ("a:\n  1: x\n", ":2: expected a text as key, got 1, which YAML reads as int"),
+        ("a: 1\nb: .nan\n", ":2: expected a value that JSON has, got .nan"),
+        ("a: 2026-01-01\n", ":1: expected a value that JSON has, got 2026-01-01"),
         ("a: &x [*x]\n", "x.yaml"),
         ("a: !!python/object:os.system x\n", "not YAML"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common import hashing
 from common.cli import ScriptError
 from common.hashing import BLOCK_BYTES, canonical_json, sha256_file, sha256_json
 
@@ -58,6 +59,30 @@ def test_links_and_special_files_are_refused(tmp_path: Path) -> None:
         sha256_file(tmp_path / "fifo")
     with pytest.raises(ScriptError, match="regular file"):
         sha256_file(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symlinks")
+def test_without_o_nofollow_a_link_is_refused_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has no such flag."""
+    monkeypatch.setattr(hashing, "_FLAGS", hashing._FLAGS & ~os.O_NOFOLLOW)
+    monkeypatch.setattr(hashing, "_NO_FOLLOW", 0)
+    (tmp_path / "x").write_text("x")
+    (tmp_path / "link").symlink_to("x")
+    assert sha256_file(tmp_path / "x") == hashlib.sha256(b"x").hexdigest()
+    with pytest.raises(OSError, match="symbolic"):
+        sha256_file(tmp_path / "link")
+
+
+def test_a_file_that_grows_is_refused_and_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(bytes(2 * BLOCK_BYTES))
+    # Every block is full, so that only the length from the start ends the reading.
+    monkeypatch.setattr(os, "read", lambda _handle, size: bytes(size))
+    with pytest.raises(ScriptError, match="changed while it was hashed"):
+        sha256_file(tmp_path / "x")
 
 
 @given(JSON)

@@ -196,10 +196,16 @@ def test_passed_run_has_no_failure_and_no_error() -> None:
 )
 def test_outcome_has_its_element(outcome: str, tag: str) -> None:
     summary = sample_summary() | {"verdict": "failed", "exit_code": 1}
-    summary["criteria"].append(sample_criterion("late", outcome, 0.9))
+    summary["steps"][0] |= {"outcome": outcome, "detail": "too late"}
     root = parse(summary)
-    assert cases(root)["late"] == tag
-    message = next(root.iter(tag)).get("message")
+    assert cases(root)["start services"] == tag
+    assert next(root.iter(tag)).get("message") == "too late"
+
+
+def test_failed_criterion_says_what_was_expected() -> None:
+    summary = sample_summary() | {"verdict": "failed", "exit_code": 1}
+    summary["criteria"].append(sample_criterion("late", "failed", 0.9))
+    message = next(parse(summary).iter("failure")).get("message")
     assert message == "/jobs/failed_ratio: expected at most 0.5 ratio, got 0.9 ratio"
 
 
@@ -225,7 +231,7 @@ def test_contradicted_verdict_is_refused() -> None:
 
 
 def test_unknown_outcome_is_refused() -> None:
-    summary = sample_summary() | {"verdict": "failed"}
+    summary = sample_summary() | {"verdict": "failed", "exit_code": 1}
     summary["steps"][0]["outcome"] = "fine"
     with pytest.raises(ScriptError, match="outcome: expected one of"):
         junit_xml(summary)
@@ -235,7 +241,8 @@ def test_unknown_outcome_is_refused() -> None:
     "text", ["\x00\x08\x1b[0m", "\ud800", "\uffff", "]]></testsuite>", "<&\"'>", "a\nb\r\u202e"]
 )
 def test_illegal_and_hostile_characters_leave_it_well_formed(text: str) -> None:
-    summary = sample_summary() | {"verdict": "failed", "error": text, "run_id": text}
+    summary = sample_summary() | {"verdict": "failed", "exit_code": 1, "error": text}
+    summary["run_id"] = text
     summary["criteria"] = [sample_criterion(text, "failed", text)]
     summary["steps"][0] |= {"name": text, "detail": text, "error": text, "outcome": "failed"}
     names = cases(parse(summary))

@@ -12,10 +12,14 @@ import pytest
 from bundles import make_key
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
 from common.cli import ConfigurationError, ScriptError, UsageError
-from evidence.key_store import CONFIG_ENV, PRIVATE_NAME, PUBLIC_NAME, make_pair
+from common.folders import CONFIGURATION_VARIABLE
+from evidence.key_store import PRIVATE_NAME, PUBLIC_NAME, make_pair
 from evidence.keys import PASSWORD_ENV, load_signer
 from evidence.public_key import Algorithm, load_public_key
 
@@ -28,7 +32,7 @@ Private = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivat
 @pytest.fixture(autouse=True)
 def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "configuration"
-    monkeypatch.setenv(CONFIG_ENV, str(folder))
+    monkeypatch.setenv(CONFIGURATION_VARIABLE, str(folder))
     return folder
 
 
@@ -70,6 +74,45 @@ def test_own_key_is_made_once_and_kept(configuration: Path) -> None:
     assert first.public_path == configuration / PUBLIC_NAME
     assert first.public_key_file == PUBLIC_NAME
     assert load_public_key(configuration / PUBLIC_NAME).keyid == first.keyid
+
+
+@pytest.mark.parametrize("scheme", ["", "file2:"])
+@pytest.mark.parametrize("lost", ["", PRIVATE_NAME, PUBLIC_NAME])
+def test_own_key_that_is_named_stays_self_signed(
+    lost: str, scheme: str, configuration: Path, tmp_path: Path
+) -> None:
+    """A run counts for a release only where somebody else vouches for its key."""
+    keyid = load_signer(None).keyid
+    copy = tmp_path / "release-key.pem"
+    copy.write_bytes((configuration / PRIVATE_NAME).read_bytes())
+    if lost:
+        (configuration / lost).unlink()
+    signer = load_signer(f"{scheme}{copy}")
+    assert (signer.keyid, signer.kind) == (keyid, "self-signed")
+
+
+def test_a_named_key_makes_no_own_one(configuration: Path, tmp_path: Path) -> None:
+    signer = make_key(tmp_path).signer
+    assert signer.kind == "provided"
+    assert not configuration.exists()
+
+
+def test_a_broken_own_key_does_not_stop_a_named_one(configuration: Path, tmp_path: Path) -> None:
+    load_signer(None)
+    for name in (PRIVATE_NAME, PUBLIC_NAME):
+        (configuration / name).write_bytes(b"broken")
+    assert make_key(tmp_path).signer.kind == "provided"
+
+
+def test_both_twins_of_an_ecdsa_signature_fit_and_nothing_around_them(tmp_path: Path) -> None:
+    """Decided in `PublicKey.accepts`: honest signers write either s."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    signer = make_key(tmp_path).signer
+    signature = signer.sign(b"data")
+    r, s = decode_dss_signature(signature)
+    assert signer.public.accepts(encode_dss_signature(r, order - s), b"data")
+    assert not signer.public.accepts(encode_dss_signature(r, order + s), b"data")
+    assert not signer.public.accepts(signature + b"\0", b"data")
 
 
 @posix
@@ -126,8 +169,10 @@ def test_an_unwritable_configuration_folder_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv(CONFIG_ENV, str(tmp_path / "file"))
-    with pytest.raises(ConfigurationError, match=f"can't keep a signing key .*{CONFIG_ENV}"):
+    monkeypatch.setenv(CONFIGURATION_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(
+        ConfigurationError, match=f"can't keep a signing key .*{CONFIGURATION_VARIABLE}"
+    ):
         load_signer(None)
 
 

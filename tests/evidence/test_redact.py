@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import json
+import runpy
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -18,6 +20,8 @@ from evidence.redact import Redactor, environment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# By path: `evidence` names the package in scripts/, so this folder can't be imported from.
+_samples = runpy.run_path(str(Path(__file__).with_name("test_junit.py")))
 SECRET = 'pä"ss/wörd+&\\<1>'
 LETTERS = "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGh"
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIo\nabc==\n-----END EC PRIVATE KEY-----"
@@ -46,9 +50,42 @@ SHAPES = {
     "token": ("X-Service-Token: ", "abcd1234"),
     "api key": ('"api_key": "', "abcd1234"),
     "escaped JSON": ('\\"api_key\\": \\"', "abcd1234"),
+    "url token": ("https://", "abcdef1234567890@host"),
+    "url token of git": ("git+https://", LETTERS[:20] + "@host/repository.git"),
+    "url token before a password": ("https://", LETTERS[:24] + ":x-oauth-basic@host"),
+    "gitlab": ("x ", "glpat-" + LETTERS[:20]),
+    "gitlab with a dot": ("x ", "glpat-" + LETTERS[:27] + ".01.1a2b3c4d5"),
+    "npm": ("x", "npm_" + LETTERS[:36]),
+    "model": ("key ", "sk-" + LETTERS[:32]),
+    "model of a project": ("key ", "sk-proj-" + LETTERS[:20] + "_-" + LETTERS[:20]),
+    "cookies": ("Cookie: ", "sid=31d4; theme=dark"),
+    "set-cookie": ("set-cookie: ", "sid=31d4d96e; Path=/; HttpOnly"),
+    "quoted cookie": ("Set-Cookie: ", 'sid="31d4d96e"; Path=/'),
+    "cookie in JSON": ('{"Set-Cookie": "', "sid=31d4d96e; Path=/"),
+    "cookie with a token": ("Cookie: ", "a=eyJ" + "hbGciOi.eyJ" + "zdWIiOiI.c2ln; sid=31d4d96e"),
+    "cookie in a tuple": ("(b'set-cookie', b'", "sid=31d4d96e"),
+    "pass in YAML": ("DB_PASS: ", "hunter22"),
+    "pass in an environment": ("export SMTP_PASS=", "hunter22"),
+    "signed url": ("https://host/x?sig=", "aB3%2Fabcd1234"),
+    "signed url in JSON": ("https://host/x?a=b\\u0026sig=", "aB3%2Fabcd1234"),
+    "amazon signature": ("https://host/x?a=b&X-Amz-Signature=", "0a" * 32),
+    "azure": ("AccountName=x;AccountKey=", "abcd1234" * 11 + "=="),
     "query": ("https://host/?access_token=", "abcd1234"),
 }
 PROSE = [
+    "no cookie: none was kept",
+    "cookies kept between jobs: 0",
+    "12 golden_passed: 4711",
+    "ssh://git@host/repository.git",
+    "postgres://proofpack@localhost:5432/jobs",
+    "https://a-long-host-name.example.internal:8443/path?by=me@host",
+    "risk-assessment-of-the-disk-1234567890123456",
+    "sk-this-is-a-name-made-of-words",
+    "npm_config_registry",
+    "?design=abcdefgh&assign=abcdefgh",
+    f"./evidence/executor_logs.txt {'0123456789abcdef' * 4}",
+    f"traceparent: 00-{'4bf92f3577b34da6' * 2}-00f067aa0ba902b7-01",
+    "proof_pack_artifacts/20261120-234512-2/evidence/run_summary.json",
     "Basic authentication is refused",
     "unexpected token: comma",
     "12 tokens: 4711",
@@ -66,7 +103,7 @@ PROSE = [
 def test_known_shapes_are_redacted(name: str) -> None:
     before, secret = SHAPES[name]
     text = Redactor().text(f"line one\n{before}{secret}\nlast line")
-    hidden = secret.removesuffix("@db")
+    hidden = secret.partition("@host")[0].removesuffix("@db")
     assert hidden not in text
     assert not any(len(word) > 5 and word in text for word in hidden.split("\n")[1:-1])
     assert "[redacted:" in text
@@ -104,6 +141,20 @@ def test_exact_secrets_are_found_in_every_form(form: str, secret: str) -> None:
     assert written not in text
 
 
+def test_a_real_summary_stays_as_it_is() -> None:
+    """Digests, run ids, trace ids, paths and versions of our own evidence are no secrets."""
+    summary = _samples["sample_summary"]()
+    assert Redactor().value(summary) == summary
+    text = json.dumps(summary, indent=2)
+    assert Redactor().text(text) == text
+
+
+def test_headers_of_an_answer_keep_no_cookie() -> None:
+    headers = {"Set-Cookie": "sid=31d4d96e", "cookie": "a=b", "cookies": "none", "DB_PASS": "x"}
+    clean = {"Set-Cookie": "[redacted:assignment]", "cookie": "[redacted:assignment]"}
+    assert Redactor().value(headers) == {**headers, **clean, "DB_PASS": "[redacted:assignment]"}
+
+
 def test_keys_and_nested_values_are_redacted() -> None:
     redactor = Redactor(["opensesame"])
     value = redactor.value({"opensesame": [{"deep": ("x opensesame",)}, 1, None, True, 2.5]})
@@ -139,7 +190,9 @@ def test_redacting_twice_changes_nothing(before: str, shape: str, after: str) ->
     "unit",
     ["eyJ", "eyJa.", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "://a:", "password", "password=",
      'secret":"', "bearer ", "basic aaaaaaaa ", "authorization: ", "AKIA", "xoxb-", "token_", "a",
-     "-", "gh", "[redacted:", "hooks.slack.com/services/", "key \\\\\\"],
+     "-", "gh", "cookie: a=", "cookie:", 'cookie: a="', "sk-", "glpat-", "npm_", "&sig=", "a_pass",
+     "://aaaaaaaa", "://aaaaaaaa:", "://aaaaaaaaaaaaaaaaaaaaaaaa@", "[redacted:",
+     "hooks.slack.com/services/", "key \\\\\\"],
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     # A pattern that backtracks would need hours for a megabyte: the test would never end.

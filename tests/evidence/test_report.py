@@ -62,7 +62,7 @@ def bare_summary() -> dict[str, Any]:
 
 def hostile_summary(text: str) -> dict[str, Any]:
     """A failed run in which every free text is `text`; checked words and figures stay."""
-    fixed = {"verdict", "outcome", "status", "schema"}
+    fixed = {"verdict", "outcome", "status", "schema", "rule"}
 
     def spoil(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -90,6 +90,8 @@ def hostile_summary(text: str) -> dict[str, Any]:
         ],
     }
     spoilt: dict[str, Any] = spoil(summary)
+    for number, row in enumerate(spoilt["criteria"]):  # no id stands twice
+        row["id"] += str(number)
     return spoilt
 
 

@@ -132,6 +132,12 @@ BROKEN: dict[str, dict[str, Any]] = {
     "no eligibility": {"eligible": {"value": "yes", "reasons": []}},
     "a short commit": {"commit": {"sha": "abc", "dirty": False}},
     "a broken contract": {"contract_sha256": "x"},
+    "an outcome that its figures do not give": {
+        "criteria": [bundles.criterion("completed", "passed") | {"observed": 0}]
+    },
+    "another kind of key": {"key": {"kind": "self-signed"}},
+    "no kind of key": {"key": {"kind": "trusted"}},
+    "an end before its start": {"started_utc": "2999-01-01T00:00:00Z"},
 }
 
 
@@ -150,6 +156,22 @@ def test_a_missing_summary_is_not_sealed(key: KeyPair, tmp_path: Path) -> None:
         trace.add("seen")
     summary = fake_summary(folder, trace, key.signer)
     with pytest.raises(ArtifactError, match="expected a readable file"):
+        seal(folder, summary=summary, summary_name=SUMMARY, key=key.signer)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "last", [{"verdict": "failed", "exit_code": 0}, {"verdict": "passed", "exit_code": 3}, {}]
+)
+def test_a_trace_with_another_end_is_not_sealed(
+    last: dict[str, Any], key: KeyPair, tmp_path: Path
+) -> None:
+    folder = open_run(tmp_path / "runs")
+    with Trace(folder) as trace:
+        trace.add("verdict", **last)
+    summary = fake_summary(folder, trace, key.signer)
+    folder.write_json(SUMMARY, summary)
+    with pytest.raises(ArtifactError, match="last line: expected the event"):
         seal(folder, summary=summary, summary_name=SUMMARY, key=key.signer)
     assert list((tmp_path / "runs").iterdir()) == []
 

@@ -5,7 +5,9 @@ start), ignore_sigterm, orphan (leaves a child in a session of its own), double_
 (leaves a grandchild that nobody knows), hidden (the same with an empty environment),
 refuse (accepts no job), fail_jobs (two of three fail), stuck (jobs never end),
 lose_results (completed, not stored), wrong_results (stored content differs), duplicate
-(stores each result twice).
+(stores each result twice), same_id (one id for every job), forget (a job is gone when it
+is asked for again), wrong_memory (another digest than the store's), helper (starts a
+short program that ends by itself), leak (writes a private key into its log).
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def make_job(key: str) -> dict[str, object]:
             return JOBS[key]
         number = len(JOBS)
         content = f"result {number}"
-        job: dict[str, object] = {"id": f"job-{number}", "status": "completed"}
+        name = "job-0" if FAULT == "same_id" else f"job-{number}"
+        job: dict[str, object] = {"id": name, "status": "completed"}
         if FAULT == "stuck":
             job["status"] = "running"
         elif FAULT == "fail_jobs" and number % 3:
@@ -59,6 +62,15 @@ def make_job(key: str) -> dict[str, object]:
             job["result"] = {"sha256": hashlib.sha256(content.encode()).hexdigest()}
         JOBS[key] = job
         return job
+
+
+def remembered(job_id: str) -> str:
+    """The digest of a stored result, as a second service sees it."""
+    with sqlite3.connect(STATE / "results.db") as database:
+        query = "SELECT content FROM results WHERE job_id = ?"
+        (content,) = database.execute(query, (job_id,)).fetchone()
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return digest[::-1] if FAULT == "wrong_memory" else digest
 
 
 class Server(ThreadingHTTPServer):
@@ -85,6 +97,13 @@ class Handler(BaseHTTPRequestHandler):
             sick = FAULT == "slow_health" or (FAULT == "sicken" and len(PROBES) > SICK_AFTER)
             self.answer(503 if sick else 200, {"service": NAME})
             return
+        if self.path.startswith("/memory/"):
+            self.answer(200, {"sha256": remembered(self.path.rsplit("/", 1)[1])})
+            return
+        if FAULT == "forget" and PROBES.count(self.path) > 0:
+            self.answer(404, {})
+            return
+        PROBES.append(self.path)
         found = [job for job in JOBS.values() if self.path == f"/jobs/{job['id']}"]
         self.answer(200 if found else 404, found[0] if found else {})
 
@@ -111,6 +130,13 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if FAULT == "helper":
+        subprocess.Popen(["/bin/sh", "-c", "sleep 0.2 &"]).wait()
+    if FAULT == "leak":
+        body = [f"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC{line:04}" for line in range(40)]
+        dashes = "-" * 5
+        key = [f"{dashes}BEGIN PRIVATE KEY{dashes}", *body, f"{dashes}END PRIVATE KEY{dashes}"]
+        print("\n".join([*key, *(f"line {line}" for line in range(70))]), flush=True)
     if FAULT == "orphan":
         sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
         subprocess.Popen(sleeper, start_new_session=True)

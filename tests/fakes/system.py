@@ -36,7 +36,12 @@ def stack_value(**faults: str) -> dict[str, Any]:
         "version": 1,
         "name": "fake",
         "services": [
-            {"name": "front", "url": f"http://127.0.0.1:{ports['front']}", "depends_on": ["jobs"]},
+            {
+                "name": "front",
+                "url": f"http://127.0.0.1:{ports['front']}",
+                "url_env": "FAKE_FRONT_URL",
+                "depends_on": ["jobs"],
+            },
             {
                 "name": "jobs",
                 "url": f"http://127.0.0.1:{ports['jobs']}",
@@ -78,7 +83,8 @@ def stack_value(**faults: str) -> dict[str, Any]:
                     "store": "results",
                     "query": "SELECT content FROM results WHERE job_id = :job_id",
                     "compare": "sha256",
-                }
+                },
+                "memory": {"service": "front", "path": "/memory/{job_id}", "digest": "/sha256"},
             },
         },
         "golden": [

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,43 @@ def test_a_process_that_a_service_leaves_is_found_and_ended(opened: Opened, faul
     assert len(findings) == 1
     assert "left" in findings[0]
     assert nothing_left(runtime)
+
+
+def test_a_helper_that_ended_by_itself_is_no_left_over(opened: Opened) -> None:
+    runtime = opened(jobs="helper")
+    runtime.start()
+    time.sleep(0.4)
+    assert [*runtime.stop()] == []
+
+
+def test_a_program_that_is_none_of_the_systems_is_left_alone(opened: Opened) -> None:
+    runtime = opened()
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    try:
+        runtime.start()
+        assert [*runtime.stop()] == []
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_two_runtimes_in_one_program_leave_each_other_alone(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    made = []
+    for folder in folders:
+        folder.mkdir()
+        made.append(create(load_stack(write_stack(folder), {}), {}))
+    try:
+        for runtime in made:
+            runtime.start()
+        assert [*made[0].stop()] == []
+        assert not nothing_left(made[1])
+        assert [*made[1].stop()] == []
+    finally:
+        for runtime in made:
+            runtime.stop()
+            runtime.close()
 
 
 def test_a_taken_port_is_named_with_its_owner_and_nothing_starts(opened: Opened) -> None:
@@ -259,8 +297,8 @@ def test_a_sweep_leaves_a_live_run_alone(opened: Opened) -> None:
 
 def test_a_record_of_a_reused_pid_kills_nobody(tmp_path: Path) -> None:
     record = records.new_record(tmp_path / "stack.yaml")
-    record.harness_created -= 1000  # this pid belonged to another process once
-    record.processes["jobs"] = (os.getpid(), psutil.Process().create_time() - 1000)
+    record.harness_birth = "another process once"
+    record.processes["jobs"] = (os.getpid(), "another process once")
     record.save()
     assert records.sweep() == [f"removed the state folder of run {record.marker}"]
     assert psutil.pid_exists(os.getpid())
