@@ -88,7 +88,9 @@ def test_a_missing_package_is_one_line_that_says_what_to_do(name: str, tmp_path:
     )
     assert done.returncode == 78, done.stderr
     assert done.stderr.count("\n") == 1
-    assert "make bootstrap" in done.stderr
+    # In a checkout that is bootstrapped, the way there is its own interpreter.
+    wanted = ".venv" if (ROOT / ".venv").exists() else "make bootstrap"
+    assert wanted in done.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -123,7 +123,7 @@ def seal_sample() -> None:
     run = RunFolder.create(Path(folder) / "out", datetime.now(UTC))
     Path(data).rename(run.evidence / "data")
     with Trace(run) as trace:
-        trace.add("sample")
+        trace.add("verdict", verdict="inconclusive", exit_code=2)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     summary: dict[str, Any] = {
         "schema": "run_summary/1",
@@ -131,10 +131,13 @@ def seal_sample() -> None:
         "started_utc": now,
         "ended_utc": now,
         "verdict": "inconclusive",
+        "exit_code": 2,
+        "interrupted": False,
+        "commit": {"sha": None, "dirty": None},
         "eligible": {"value": False, "reasons": ["a sample for benchmarks"]},
         "criteria": [],
         "trace": {"head": trace.head, "count": trace.count},
-        "key": {"keyid": key.keyid},
+        "key": {"keyid": key.keyid, "kind": key.kind},
     }
     run.write_json("run_summary.json", summary)
     seal(run, summary=summary, summary_name="run_summary.json", key=key)
