@@ -39,8 +39,8 @@ def sha256_bytes(data: bytes) -> str:
 def sha256_file(path: str | Path) -> str:
     """Lower-case hex SHA-256 of a regular file, which is never reached through a link.
 
-    One exact read where the file is small, 1 MiB blocks where it is large
-    (measured: field-notes.md, "Evidence and signatures").
+    One exact read where the file is small, 1 MiB blocks where it is large: a large
+    buffer for a small file costs more than the file.
 
     Raises:
         ScriptError: `path` is not a regular file, or changed its length meanwhile.

@@ -1,7 +1,7 @@
 """Health polls: a fresh connection each time, with one time limit for the whole answer.
 
-A kept-alive connection answered 200 after the listener was closed (field-notes.md,
-"Starting, stopping…"), so none is ever reused here.
+A kept-alive connection was seen to answer 200 after its listener was closed,
+so none is ever reused here.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def adopt_orphans() -> bool:
     """Become the parent of every orphaned descendant (Linux), so that none is missed.
 
-    psutil's children alone miss double-forked processes (field-notes.md).
+    psutil's children alone miss double-forked processes.
     """
     return _LIBC is not None and _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
