@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
@@ -14,11 +15,14 @@ from common.documents import parse_json
 from evidence.files import ArtifactError, read_regular, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Self, TextIO
 
     from evidence.redact import Redactor
     from evidence.run_folder import RunFolder
+
+    _Job = tuple[Callable[[], None], SimpleQueue[BaseException | None]]
 
 TRACE = "trace.jsonl"
 READABLE_TRACE = "e2e_trace.log"
@@ -42,12 +46,16 @@ class Trace:
     def __init__(self, folder: RunFolder, redactor: Redactor | None = None) -> None:
         """Open both files; they must not exist yet."""
         self._redactor = redactor or folder.redactor
-        self._lock = threading.Lock()
         self._start = time.monotonic()
         self._chain = _open(folder.evidence / TRACE)
         self._readable = _open(folder.evidence / READABLE_TRACE)
         self.head = FIRST_PREV
         self.count = 0
+        # Ctrl-C is raised in the main thread, at any line of it: a thread of its own
+        # writes the line and moves the head, so that nothing comes in between. Only
+        # SimpleQueue is left whole by an exception in its middle; locks are not.
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        threading.Thread(target=self._work, name="trace", daemon=True).start()
         folder.closes(self.close)
 
     def __enter__(self) -> Self:
@@ -68,16 +76,35 @@ class Trace:
         clash = set(fields) & set(_FIXED)
         if clash:
             raise ValueError(f"expected a field name of its own, got {min(clash)!r}")
-        with self._lock:
-            elapsed = round(time.monotonic() - self._start, 6)
-            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            clean = self._redactor.value({"event": event, **fields})
-            record = {"seq": self.count + 1, "prev": self.head, "time_utc": now}
-            record |= {"elapsed_seconds": elapsed} | _as_dict(clean)
-            line = json.dumps(record, default=str, allow_nan=False) + "\n"
-            self._write(line, readable_line(record))
-            self.head = hashlib.sha256(line.encode()).hexdigest()
-            self.count += 1
+        self._in_writer(lambda: self._append(event, fields))
+
+    def _in_writer(self, action: Callable[[], None]) -> None:
+        answer: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._jobs.put((action, answer))
+        problem = answer.get()
+        if problem:
+            raise problem
+
+    def _work(self) -> None:
+        while True:
+            action, answer = self._jobs.get()
+            try:
+                action()
+            except BaseException as problem:  # noqa: BLE001 - whoever waits raises it
+                answer.put(problem)
+            else:
+                answer.put(None)
+
+    def _append(self, event: str, fields: Mapping[str, object]) -> None:
+        elapsed = round(time.monotonic() - self._start, 6)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        clean = self._redactor.value({"event": event, **fields})
+        record = {"seq": self.count + 1, "prev": self.head, "time_utc": now}
+        record |= {"elapsed_seconds": elapsed} | _as_dict(clean)
+        line = json.dumps(record, default=str, allow_nan=False) + "\n"
+        self._write(line, readable_line(record))
+        self.head = hashlib.sha256(line.encode()).hexdigest()
+        self.count += 1
 
     def _write(self, line: str, readable: str) -> None:
         try:
@@ -94,6 +121,9 @@ class Trace:
         Raises:
             ArtifactError: what was still to be written could not be.
         """
+        self._in_writer(self._close)
+
+    def _close(self) -> None:
         try:
             try:
                 self._chain.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -141,3 +143,30 @@ def test_a_second_trace_in_one_folder_is_refused(folder: RunFolder) -> None:
     record(folder)
     with pytest.raises(ArtifactError, match="exists"):
         Trace(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX timers")
+def test_ctrl_c_between_two_lines_of_the_writer_breaks_no_chain(tmp_path: Path) -> None:
+    """Seen once in CI: a line was written, and its number used again."""
+    folder = RunFolder.create(tmp_path, datetime.now(UTC))
+    trace = Trace(folder)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupted = 0
+    try:
+        for _ in range(300):
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+            try:
+                for _ in range(20):
+                    trace.add("event", text="x" * 50)
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    trace.close()
+    assert interrupted > 10
+    check_trace(folder.evidence / TRACE, trace.head, trace.count)
