@@ -87,9 +87,10 @@ def test_abbreviated_options_are_refused() -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_signals_end_a_script_with_130(name: str) -> None:
+    # Under nohup these tests inherit an ignored SIGHUP, which scripts then leave ignored.
     code = (
-        "import time; from common.cli import run; print('up', flush=True); "
-        "run(lambda: time.sleep(60) or 0)"
+        f"import signal, time; signal.signal(signal.{name}, signal.default_int_handler); "
+        "from common.cli import run; print('up', flush=True); run(lambda: time.sleep(60) or 0)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
