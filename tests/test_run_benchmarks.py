@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import run_benchmarks
-from run_benchmarks import Benchmark, seconds
 
+from benchmarks.comparison import Benchmark, seconds
+from benchmarks.sample import Shape, measure_bundle
 from common.cli import Exit, ScriptError, UsageError
-from evidence.sample import Shape, measure_bundle
 
 if TYPE_CHECKING:
     import argparse

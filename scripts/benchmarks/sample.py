@@ -70,7 +70,7 @@ def measure_bundle(shape: Shape, rounds: int, seconds: Callable[..., float]) -> 
         data = folder / "data"
         make_files(data, shape)
         key, public = make_key(folder)
-        seal = [sys.executable, "-c", "from evidence.sample import seal_sample as s; s()"]
+        seal = [sys.executable, "-c", "from benchmarks.sample import seal_sample as s; s()"]
         check = [sys.executable, str(_SCRIPTS / "verify_evidence.py"), "--key", str(public)]
         for _ in range(rounds + 1):
             bare = seconds(["sh", "-c", "find . -type f -exec sha256sum {} + >../sums"], cwd=data)

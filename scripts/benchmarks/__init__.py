@@ -1,0 +1,1 @@
+"""Our own overhead against the bare floor: what run_benchmarks.py measures."""
