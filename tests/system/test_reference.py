@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import random
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import run_proof_pack
 import spinup_smoke
+from jobs_in_flight import JOBS, board_of, settle, submit_all
 
 from stack.golden import ask_golden
 from stack.health import probe
-from stack.jobs import COMPLETED, FAILED, NOT_SUBMITTED, JobBoard, JobRun
+from stack.jobs import COMPLETED, NOT_SUBMITTED
 from stack.load import load_stack
-from stack.persistence import stored_results
-from stack.plan import plan_jobs
 from stack.workload import WorkloadClient
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.stack
 REFERENCE = Path(__file__).resolve().parents[2] / "compose/reference/stack.yaml"
 SERVICES = [service.name for service in load_stack(REFERENCE, {}).services]
-JOBS = 50
 
 
 def test_smoke_and_proof_pack_pass_on_the_reference_system(
@@ -57,48 +53,17 @@ def test_every_golden_request_is_answered_and_every_page_is_there(
                 assert probe(service.url + path).status == 200, service.name + path
 
 
-def board_of(runtime: ProcessRuntime, run_id: str) -> JobBoard:
-    """A board with 50 planned jobs."""
-    client = WorkloadClient(runtime.stack, runtime.secrets, run_id)
-    runs = [JobRun(job) for job in plan_jobs(runtime.stack.workload, JOBS, "local")]
-    return JobBoard(client, runs, lambda *_args, **_fields: None)
-
-
-def settle(board: JobBoard, runtime: ProcessRuntime) -> None:
-    """Wait until all jobs ended; then each completed one has its result once, no other has one."""
-    board.wait_all(
-        poll_seconds=0.3,
-        timeout_seconds=90,
-        concurrency=8,
-        progress=lambda _completed, _failed: None,
-    )
-    ended = board.with_status(COMPLETED, FAILED)
-    assert len(ended) == JOBS, [run.as_json() for run in board.runs if run not in ended]
-    workload = runtime.stack.workload
-    store = runtime.store(workload.store)
-    assert store
-    rows = stored_results(store, workload, {run.job_id or "": run.digest for run in board.runs})
-    for run in board.with_status(COMPLETED):
-        assert rows[run.job_id or ""] == (1, True), run.as_json()
-    for run in board.with_status(FAILED):
-        assert rows[run.job_id or ""][0] == 0, run.as_json()
-
-
 @pytest.mark.parametrize("victim", SERVICES)
 def test_kill_9_of_any_service_loses_no_acknowledged_job(
     reference: ProcessRuntime, victim: str
 ) -> None:
     """Issue 2: 50 jobs in flight; every one ends, with one result in the store at most."""
-    board = board_of(reference, f"kill-{victim}")
-    board.submit_all(8, lambda _count: None)
-    assert len(board.with_status("pending")) == JOBS
-    time.sleep(random.Random(victim).random() / 5)  # noqa: S311 - a moment, not a secret
-    last = [board.client.look(run.job_id or "") for run in board.runs[-10:]]
-    assert any(look.state == "pending" for look in last), "the kill would prove nothing"
+    board = board_of(reference.stack, reference, f"kill-{victim}")
+    submit_all(board, victim)
     reference.kill(victim)
     assert not probe(reference.stack.service(victim).url + "/healthz").healthy
     reference.restart(victim)
-    settle(board, reference)
+    settle(board, reference.stack, reference)
     # Killing what is not being worked on fails nothing.
     if victim != "targets":
         assert len(board.with_status(COMPLETED)) == JOBS
@@ -109,7 +74,7 @@ def test_kill_9_during_submission_loses_and_doubles_nothing(
     reference: ProcessRuntime, victim: str
 ) -> None:
     """A submission whose answer was lost is asked again under its key, and is one job."""
-    board = board_of(reference, f"submit-{victim}")
+    board = board_of(reference.stack, reference, f"submit-{victim}")
     killer = threading.Timer(0.1, reference.kill, [victim])
     killer.start()
     board.submit_all(4, lambda _count: None)
@@ -119,4 +84,4 @@ def test_kill_9_during_submission_loses_and_doubles_nothing(
         board._submit(run)
     assert len(board.with_status("pending")) == JOBS
     assert len({run.job_id for run in board.runs}) == JOBS
-    settle(board, reference)
+    settle(board, reference.stack, reference)
