@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +11,6 @@ import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from starlette.applications import Starlette
 
@@ -83,12 +81,6 @@ class System:
                 await working
             await queue.close()
             await close_shared_client()
-
-
-def rows(folder: Path, database: str, query: str) -> list[tuple[Any, ...]]:
-    """What a query finds in one of the databases of a state folder."""
-    with closing(sqlite3.connect(folder / f"{database}.db")) as connection:
-        return connection.execute(query).fetchall()
 
 
 class Serve(Protocol):

@@ -1,4 +1,8 @@
-"""Services under test run for real: prepared state, real tokens, a server on a free port."""
+"""Services under test run for real: prepared state, real tokens, a server on a free port.
+
+A module with `BACKENDS = BOTH` runs its tests over the embedded databases and, marked
+`docker`, over PostgreSQL and Redis.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
+from service_backends import Backend
 from service_protocols import START_SECONDS, Served, System
+from service_servers import Servers, running_servers
 
 from services import prepare
+from services.kit.database import Database
 from services.kit.keys import read_private_key
-from services.kit.settings import Settings
 from services.kit.tokens import TokenSigner
 
 if TYPE_CHECKING:
@@ -24,7 +30,19 @@ if TYPE_CHECKING:
     from service_protocols import Eventually, Serve, ServiceToken, SettingsFor
     from starlette.applications import Starlette
 
+    from services.kit.settings import Settings
+
 CLIENT_TOKEN = "client-token-of-the-tests-0123456789"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Double the tests of modules that ask for both back ends, but those that name theirs."""
+    names = getattr(metafunc.module, "BACKENDS", ())
+    named = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if names and "backend" in metafunc.fixturenames and "backend" not in named:
+        marks = {"servers": pytest.mark.docker}
+        params = [pytest.param(name, marks=marks.get(name, ())) for name in names]
+        metafunc.parametrize("backend", params, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +53,37 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and Redis for the whole test run."""
+    with running_servers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with the newest tables, of which tests get copies."""
+    servers.administer("CREATE DATABASE prepared")
+    folder = tmp_path_factory.mktemp("servers") / "state"
+    environ = {"STATE_FOLDER": str(folder), "CLIENT_TOKEN": CLIENT_TOKEN}
+    assert prepare.main({**environ, **servers.environ("prepared")}) == 0
+    return "prepared"
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, state_folder: Path) -> Iterator[Backend]:
+    """Where this test's services keep their data."""
+    environ = {"STATE_FOLDER": str(state_folder), "CLIENT_TOKEN": CLIENT_TOKEN}
+    if getattr(request, "param", "embedded") == "embedded":
+        yield Backend(environ)
+        return
+    servers: Servers = request.getfixturevalue("servers")
+    template = request.getfixturevalue("template_database")
+    with servers.own_database(template) as name:
+        servers.command("FLUSHALL")
+        yield Backend({**environ, **servers.environ(name)}, servers)
+
+
 @pytest.fixture
 def state_folder(prepared_folder: Path, tmp_path: Path) -> Path:
     """A prepared state folder of the test's own, with empty tables."""
@@ -42,15 +91,28 @@ def state_folder(prepared_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings_for(state_folder: Path) -> SettingsFor:
-    """Makes settings over the test's state folder."""
+def settings_for(backend: Backend) -> SettingsFor:
+    """Makes settings over the test's state folder and back end."""
 
     def make(service: str, urls: Mapping[str, str] | None = None, **changes: object) -> Settings:
-        environ = {"STATE_FOLDER": str(state_folder), "CLIENT_TOKEN": CLIENT_TOKEN}
-        settings = Settings.from_environment(service, environ)
+        settings = backend.settings(service)
         return replace(settings, urls={**settings.urls, **(urls or {})}, **changes)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def opened(backend: Backend) -> Iterator[Callable[[str], Database]]:
+    """Opens a service's database anew each time, as another process would."""
+    databases: list[Database] = []
+
+    def make(service: str) -> Database:
+        databases.append(Database(backend.settings(service).database_url, service))
+        return databases[-1]
+
+    yield make
+    for database in databases:
+        database.close()
 
 
 @pytest.fixture
@@ -74,6 +136,17 @@ def client_headers() -> dict[str, str]:
 def eventually() -> Eventually:
     """Waits for what happens in the background; the time only bounds a broken test."""
     return _wait_until
+
+
+@pytest.fixture
+def set_lease(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets how many seconds a lease lasts, in queues of both kinds."""
+
+    def change(seconds: float) -> None:
+        for kind in ("sqlite", "redis"):
+            monkeypatch.setattr(f"services.queue.{kind}.LEASE_SECONDS", seconds)
+
+    return change
 
 
 @pytest.fixture

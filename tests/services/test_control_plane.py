@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from service_backends import BOTH, servers_only
 
 from services.control_plane.app import build
 from services.control_plane.outbox import Outbox
 from services.control_plane.schemas import MOST_ATTEMPTS
 from services.kit.database import Database
-from services.queue import open_queue
+from services.queue import QueueUnavailableError, open_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from service_backends import Backend
     from service_protocols import Eventually, Serve, Served, ServiceToken, SettingsFor
 
     Internal = Callable[..., httpx.Response]
 
+BACKENDS = BOTH
+ADD_UNPUBLISHED = """
+    INSERT INTO jobs (job_id, body_sha256, kind, strategy, priority, target, sequence,
+        status, attempts, created_at, published)
+    VALUES ('job-1', '', 'fetch', 'vanilla', 'low', 'http://x', 1, 'queued', 0, '', false)
+"""
 JOB = {
     "kind": "fetch",
     "strategy": "stealth",
@@ -66,12 +72,6 @@ def submit(client: httpx.Client, **changes: object) -> str:
     return str(response.json()["id"])
 
 
-def queued(state_folder: Path) -> list[tuple[str, int, str]]:
-    with closing(sqlite3.connect(state_folder / "queue.db")) as connection:
-        rows = connection.execute("SELECT job_id, priority, body FROM messages ORDER BY sequence")
-        return rows.fetchall()
-
-
 def test_a_submitted_job_is_answered_as_queued(client: httpx.Client) -> None:
     answer = client.post("/api/v1/jobs", json=JOB).json()
     assert {key: answer[key] for key in JOB} == JOB
@@ -81,59 +81,85 @@ def test_a_submitted_job_is_answered_as_queued(client: httpx.Client) -> None:
 
 
 def test_a_submitted_job_reaches_the_queue(
-    client: httpx.Client, state_folder: Path, eventually: Eventually
+    client: httpx.Client, backend: Backend, eventually: Eventually
 ) -> None:
     job_id = submit(client)
-    eventually(lambda: bool(queued(state_folder)))
-    ((name, priority, body),) = queued(state_folder)
-    assert (name, priority) == (job_id, 2)
-    assert json.loads(body) == {"strategy": "stealth", "target": JOB["target"]}
+    eventually(lambda: bool(backend.queued()))
+    (message,) = backend.queued()
+    assert (message.job_id, message.priority) == (job_id, "high")
+    assert json.loads(message.body) == {"strategy": "stealth", "target": JOB["target"]}
 
 
 def test_a_job_that_no_one_published_is_published_at_start(
-    settings_for: SettingsFor, serve: Serve, state_folder: Path, eventually: Eventually
+    settings_for: SettingsFor, serve: Serve, backend: Backend, eventually: Eventually
 ) -> None:
     """Issue 2: killed between the 201 and the queue, the job is not lost."""
-    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
-        connection.execute(
-            "INSERT INTO jobs (job_id, body_sha256, kind, strategy, priority, target, sequence,"
-            " status, attempts, created_at, published)"
-            " VALUES ('job-1', '', 'fetch', 'vanilla', 'low', 'http://x', 1, 'queued', 0, '', 0)"
-        )
+    backend.sql("control-plane", ADD_UNPUBLISHED)
     serve(build(settings_for("control-plane")))
-    eventually(lambda: [row[0] for row in queued(state_folder)] == ["job-1"])
+    eventually(lambda: [message.job_id for message in backend.queued()] == ["job-1"])
 
 
 def test_an_open_job_is_offered_again_when_the_queue_was_lost(
-    client: httpx.Client, served: Served, serve: Serve, eventually: Eventually
+    client: httpx.Client, served: Served, serve: Serve, backend: Backend, eventually: Eventually
 ) -> None:
     job_id = submit(client)
-    settings = served.app.state.settings
-    state_folder = settings.state_folder
-    eventually(lambda: bool(queued(state_folder)))
+    eventually(lambda: bool(backend.queued()))
     served.stop()
-    with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
-        connection.execute("DELETE FROM messages")
-    serve(build(settings))
-    eventually(lambda: [row[0] for row in queued(state_folder)] == [job_id])
+    backend.lose_queue()
+    serve(build(served.app.state.settings))
+    eventually(lambda: [message.job_id for message in backend.queued()] == [job_id])
+
+
+def test_a_queue_that_is_lost_meanwhile_is_filled_again_without_a_restart(
+    client: httpx.Client, backend: Backend, eventually: Eventually
+) -> None:
+    """Issue 3: a job must never be stuck for ever."""
+    job_ids = [submit(client, sequence=number) for number in range(3)]
+    eventually(lambda: len(backend.queued()) == 3)
+    backend.lose_queue()
+    eventually(lambda: [message.job_id for message in backend.queued()] == job_ids)
+
+
+def test_a_job_that_ended_is_not_offered_again(
+    client: httpx.Client, internal: Internal, backend: Backend, eventually: Eventually
+) -> None:
+    ended, waiting = (submit(client, sequence=number) for number in range(2))
+    eventually(lambda: len(backend.queued()) == 2)
+    internal(f"/internal/jobs/{ended}/outcome", COMPLETED)
+    backend.lose_queue()
+    eventually(lambda: [message.job_id for message in backend.queued()] == [waiting])
+
+
+@servers_only
+def test_a_full_queue_leaves_its_jobs_in_the_database(
+    client: httpx.Client,
+    backend: Backend,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only a queue of Redis is bounded; what it refuses is published when there is room."""
+    monkeypatch.setattr("services.queue.redis.MOST_MESSAGES", 0)
+    job_ids = [submit(client, sequence=number) for number in range(3)]
+    unpublished = "SELECT count(*) FROM jobs WHERE NOT published"
+    assert backend.sql("control-plane", unpublished) == [(3,)]
+    assert backend.queued() == []
+    monkeypatch.setattr("services.queue.redis.MOST_MESSAGES", 3)
+    eventually(lambda: [message.job_id for message in backend.queued()] == job_ids)
 
 
 def test_a_queue_that_is_down_delays_jobs_but_loses_none(
-    settings_for: SettingsFor, state_folder: Path
+    settings_for: SettingsFor, backend: Backend
 ) -> None:
     settings = settings_for("control-plane")
-    database = Database(settings.database_url)
-    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
-        connection.execute(
-            "INSERT INTO jobs (job_id, body_sha256, kind, strategy, priority, target, sequence,"
-            " status, attempts, created_at, published)"
-            " VALUES ('job-1', '', 'fetch', 'vanilla', 'low', 'http://x', 1, 'queued', 0, '', 0)"
-        )
-    gone = Outbox(database, open_queue(settings.queue_url + "-gone"))
-    with pytest.raises(sqlite3.OperationalError):
+    database = Database(settings.database_url, "control-plane")
+    backend.sql("control-plane", ADD_UNPUBLISHED)
+    away = "redis://127.0.0.1:1/0" if backend.servers else f"{settings.queue_url}-gone"
+    gone = Outbox(database, open_queue(away))
+    with pytest.raises((sqlite3.OperationalError, QueueUnavailableError)):
         asyncio.run(gone.publish_pending())
     asyncio.run(Outbox(database, open_queue(settings.queue_url)).publish_pending())
-    assert [row[0] for row in queued(state_folder)] == ["job-1"]
+    assert [message.job_id for message in backend.queued()] == ["job-1"]
+    database.close()
 
 
 def test_the_same_key_and_body_is_the_same_job(client: httpx.Client) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from service_backends import BOTH
 
 from services.control_plane.app import build
 from services.control_plane.montecarlo import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from service_backends import Backend
     from service_protocols import Serve, SettingsFor
 
+BACKENDS = BOTH
 JOB = {
     "kind": "fetch",
     "strategy": "stealth",
@@ -41,12 +41,11 @@ def make_workspace(client: httpx.Client) -> str:
     return str(client.post("/api/v1/workspaces", json={"name": "one"}).json()["id"])
 
 
-def test_a_dry_run_creates_nothing(client: httpx.Client, state_folder: Path) -> None:
+def test_a_dry_run_creates_nothing(client: httpx.Client, backend: Backend) -> None:
     """C9."""
     response = client.post("/api/v1/workspaces", json={"name": "one", "dry_run": True})
     assert (response.status_code, response.json()["id"]) == (200, None)
-    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM workspaces").fetchone() == (0,)
+    assert backend.sql("control-plane", "SELECT count(*) FROM workspaces") == [(0,)]
 
 
 def test_a_deleted_workspace_takes_nothing_more(client: httpx.Client) -> None:
@@ -118,11 +117,10 @@ def test_an_audit_bundle_holds_the_workspace_and_verifies(client: httpx.Client) 
     ],
 )
 def test_a_changed_audit_bundle_does_not_verify(
-    client: httpx.Client, state_folder: Path, change: str
+    client: httpx.Client, backend: Backend, change: str
 ) -> None:
-    bundle_id = make_bundle(client)["id"]
-    with closing(sqlite3.connect(state_folder / "control-plane.db")) as connection, connection:
-        connection.execute(f"UPDATE audit_bundles SET {change}")  # noqa: S608 - from the list above
-        (bundle_id,) = connection.execute("SELECT bundle_id FROM audit_bundles").fetchone()
+    make_bundle(client)
+    backend.sql("control-plane", f"UPDATE audit_bundles SET {change}")  # noqa: S608 - from the list above
+    ((bundle_id,),) = backend.sql("control-plane", "SELECT bundle_id FROM audit_bundles")
     response = client.get(f"/api/v1/audit-bundles/{bundle_id}/verify")
     assert response.json() == {"verified": False}

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from service_protocols import rows
+from service_backends import BOTH
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Mount
 
 from services.executor import neighbours, worker
+from services.queue import open_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from service_protocols import Serve, System
+    from service_backends import Backend
+    from service_protocols import Eventually, Serve, System
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    Waiting = Callable[[], list[tuple[Any, ...]]]
+    Waiting = Callable[[], list[tuple[str, int]]]
+
+BACKENDS = BOTH
 
 
 class Door:
@@ -64,17 +65,17 @@ class Door:
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurried(monkeypatch: pytest.MonkeyPatch, set_lease: Callable[[float], None]) -> None:
     """Short leases and no repeated calls, so that deliveries follow each other quickly."""
     monkeypatch.setattr(neighbours, "ATTEMPTS", 1)
-    monkeypatch.setattr("services.queue.sqlite.LEASE_SECONDS", 0.3)
+    set_lease(0.3)
     monkeypatch.setattr(worker, "_EXTEND_SECONDS", 0.1)
 
 
 @pytest.fixture
-def waiting(state_folder: Path) -> Waiting:
+def waiting(backend: Backend) -> Waiting:
     """The messages that are not acknowledged."""
-    return lambda: rows(state_folder, "queue", "SELECT job_id, deliveries FROM messages")
+    return lambda: [(message.job_id, message.deliveries) for message in backend.queued()]
 
 
 def behind(system: System, serve: Serve, neighbour: str, door: Door) -> System:
@@ -119,17 +120,16 @@ def test_a_job_is_acknowledged_only_after_its_report_was_taken(
 
 @pytest.mark.usefixtures("hurried")
 def test_a_lost_lease_stops_the_work(
-    system: System, state_folder: Path, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+    system: System, backend: Backend, waiting: Waiting, set_lease: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr("services.queue.sqlite.LEASE_SECONDS", 30.0)
+    set_lease(30.0)
     lost = system.submit("/http-test/delay/0.8")
     system_states: list[str] = []
 
     def steal() -> bool:
         if system.job(lost)["status"] != "running":
             return False
-        with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
-            connection.execute("UPDATE messages SET receipt = 'another', deliveries = 9")
+        backend.hand_over(lost, 9)
         system_states.append(system.submit("/http-test/delay/1"))
         return True
 
@@ -138,11 +138,15 @@ def test_a_lost_lease_stops_the_work(
         return (bool(system_states) or steal()) and system.ended(*system_states)
 
     system.work_until(other_ended)
-    assert rows(state_folder, "memory-engine", "SELECT job_id FROM results") == [
-        (system_states[0],)
-    ]
+    assert backend.sql("memory-engine", "SELECT job_id FROM results") == [(system_states[0],)]
     assert system.job(lost)["status"] == "running"
     assert (lost, 9) in waiting()
+
+
+async def claim_once(system: System) -> None:
+    queue = open_queue(system.settings.queue_url)
+    await queue.claim(10)
+    await queue.close()
 
 
 @pytest.mark.usefixtures("hurried")
@@ -165,13 +169,15 @@ def test_an_outage_of_any_length_fails_no_job(
     assert (system.job(job_id)["status"], system.job(job_id)["attempts"]) == ("completed", 1)
 
 
-def test_deliveries_without_end_fail_no_job(system: System, state_folder: Path) -> None:
+def test_deliveries_without_end_fail_no_job(
+    system: System, backend: Backend, eventually: Eventually
+) -> None:
     """An executor that was down all night finds a message that was handed out a thousand times."""
     job_id = system.submit("/plain/")
-    with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
-        connection.execute("CREATE TRIGGER often AFTER INSERT ON messages BEGIN"
-                           " UPDATE messages SET deliveries = 1000; END")  # fmt: skip
-        connection.execute("UPDATE messages SET deliveries = 1000")
+    eventually(lambda: bool(backend.queued()))
+    asyncio.run(claim_once(system))
+    backend.hand_over(job_id, 1000)
+    backend.end_leases()
     system.work_until(lambda: system.ended(job_id))
     assert system.job(job_id)["status"] == "completed"
 
@@ -202,12 +208,12 @@ def test_a_neighbour_that_refuses_for_ever_fails_the_job(
 
 
 def test_a_stored_result_is_reported_however_little_patience_is_left(
-    system: System, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+    system: System, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "MOST_REFUSALS", 0)
     job_id = system.submit("/plain/")
     digest = hashlib.sha256(b"x").hexdigest()
-    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
-        connection.execute("INSERT INTO results VALUES (?, 'x', ?, 1, '{}', '')", (job_id, digest))
+    add = "INSERT INTO results VALUES (:job_id, 'x', :digest, 1, '{}', '')"
+    backend.sql("memory-engine", add, job_id=job_id, digest=digest)
     system.work_until(lambda: system.ended(job_id))
     assert system.job(job_id)["result"]["sha256"] == digest

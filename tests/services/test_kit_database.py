@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from services.kit import app as kit_app
-from services.kit import database as kit_database
+from services.kit import engines
 from services.kit.database import Database
 from services.memory_engine.app import build
 
@@ -29,7 +29,7 @@ def client(
     settings_for: SettingsFor, client_headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[TestClient]:
     """A memory-engine that doesn't wait long for a lock."""
-    monkeypatch.setattr(kit_database, "BUSY_TIMEOUT_MILLISECONDS", 10)
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT_MILLISECONDS", 10)
     app = build(settings_for("memory-engine"))
     with TestClient(app, headers=client_headers, raise_server_exceptions=False) as client:
         yield client
@@ -97,7 +97,7 @@ def test_readiness_writes(client: TestClient, state_folder: Path) -> None:
 @pytest.mark.parametrize("service", ["memory-engine", "control-plane", "sessions", "model-router"])
 def test_every_commit_is_synced(settings_for: SettingsFor, service: str) -> None:
     """NORMAL lost acknowledged writes at a power failure."""
-    database = Database(settings_for(service).database_url)
+    database = Database(settings_for(service).database_url, service)
     with database.writing() as writing, database.reading() as reading:
         for connection in (writing, reading):
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2

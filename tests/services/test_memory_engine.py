@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from service_backends import BOTH
 
 from services.memory_engine.app import build
 
@@ -16,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from service_backends import Backend
     from service_protocols import Serve, ServiceToken, SettingsFor
 
     Call = Callable[..., httpx.Response]
+
+BACKENDS = BOTH
 
 
 @pytest.fixture
@@ -70,15 +72,14 @@ def test_the_digest_is_over_the_utf8_bytes(call: Call) -> None:
     assert answer["created"] is True
 
 
-def test_the_first_result_wins(call: Call, state_folder: Path) -> None:
+def test_the_first_result_wins(call: Call, backend: Backend) -> None:
     """Issue 2: no result twice."""
     first = call("PUT", "/v1/results/job-1", {"content": "one", "metadata": {"n": "1"}}).json()
     again = call("PUT", "/v1/results/job-1", {"content": "two", "metadata": {"n": "2"}}).json()
     assert again == {**first, "created": False}
     assert call("GET", "/v1/results/job-1").json()["content"] == "one"
-    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection:
-        query = "SELECT content FROM results WHERE job_id = :job_id"
-        assert connection.execute(query, {"job_id": "job-1"}).fetchall() == [("one",)]
+    query = "SELECT content FROM results WHERE job_id = :job_id"
+    assert backend.sql("memory-engine", query, job_id="job-1") == [("one",)]
 
 
 def test_a_result_is_readable_by_clients_but_not_writable(
@@ -91,19 +92,17 @@ def test_a_result_is_readable_by_clients_but_not_writable(
         assert client.put("/v1/results/job-2", json=body).status_code == 401
 
 
-def test_a_result_changed_behind_its_back_is_never_answered(call: Call, state_folder: Path) -> None:
+def test_a_result_changed_behind_its_back_is_never_answered(call: Call, backend: Backend) -> None:
     call("PUT", "/v1/results/job-1", {"content": "one"})
-    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
-        connection.execute("UPDATE results SET content = 'two'")
+    backend.sql("memory-engine", "UPDATE results SET content = 'two'")
     response = call("GET", "/v1/results/job-1")
     assert response.status_code == 500
     assert "two" not in response.text
 
 
-def test_a_result_removed_behind_its_back_is_404(call: Call, state_folder: Path) -> None:
+def test_a_result_removed_behind_its_back_is_404(call: Call, backend: Backend) -> None:
     call("PUT", "/v1/results/job-1", {"content": "one"})
-    with closing(sqlite3.connect(state_folder / "memory-engine.db")) as connection, connection:
-        connection.execute("DELETE FROM results")
+    backend.sql("memory-engine", "DELETE FROM results")
     assert call("GET", "/v1/results/job-1").status_code == 404
 
 

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from service_backends import BOTH, embedded_only
 
 from services.kit.settings import SettingsError
 from services.model_router import model, providers, quotas
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     Call = Callable[..., Any]
 
+BACKENDS = BOTH
 NOON = "2026-11-20T12:00:00.000Z"
 
 
@@ -187,6 +189,7 @@ def test_a_stream_says_the_same_as_the_whole_answer(call: Call) -> None:
     assert done["usage"] == whole["usage"]
 
 
+@embedded_only
 def test_the_prompt_is_not_kept(call: Call, settings_for: SettingsFor) -> None:
     complete(call, "a prompt that nobody else has to know")
     state = settings_for("model-router").state_folder

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.generation.modes import GenerationMode
+from service_backends import BOTH
 
 from services.kit.keys import read_private_key
 from services.kit.settings import SYSTEM_SERVICES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from schemathesis.schemas import APIOperation
     from service_protocols import Serve, SettingsFor
 
+BACKENDS = BOTH
 EXAMPLES = 10
 OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
 CLIENT, SERVICE = "ClientToken", "ServiceToken"
@@ -42,6 +44,14 @@ WRONG_TOKENS = (
 )  # fmt: skip
 
 load_all_checks()
+
+
+@schemathesis.serializer("application/x-tar")
+def _archive(_context: object, value: object) -> bytes:
+    """An archive is bytes, whatever was generated for it."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 CONFORMANCE: list[Any] = CHECKS.get_by_names(
     [
         "not_a_server_error",

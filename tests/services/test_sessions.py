@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.testclient import TestClient
+from service_backends import BOTH
 from sqlalchemy import text
 
 from services.kit.database import Database
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     Call = Callable[..., Any]
 
+BACKENDS = BOTH
 START = 1_800_000_000.0
 
 
@@ -149,7 +151,7 @@ def test_the_sweep_writes_down_expiry_and_the_metrics_count(
     eventually(lambda: 'sessions{state="active"} 2.0' in call("GET", "/metrics").text)
     clock.now = START + 61
     eventually(lambda: 'sessions{state="expired"} 1.0' in call("GET", "/metrics").text)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, "sessions")
     with database.reading() as connection:
         rows = connection.execute(text("SELECT state FROM sessions ORDER BY state")).all()
     database.close()
@@ -158,7 +160,7 @@ def test_the_sweep_writes_down_expiry_and_the_metrics_count(
 
 
 def test_the_sweep_forgets_only_what_ended_long_ago(settings: Settings) -> None:
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, "sessions")
     for name in ("old", "new", "live"):
         store.add(database, Row(name, "active", 60, START, START, None))
     store.destroy(database, "old", START + 1)
@@ -176,7 +178,7 @@ def test_a_sweep_that_fails_is_tried_again(
 ) -> None:
     """The database is away (renamed table) at first, and there again later."""
     monkeypatch.setattr("services.sessions.app.SWEEP_INTERVAL_SECONDS", 0.01)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, "sessions")
 
     def rename(old: str, new: str) -> None:
         with database.writing() as connection:

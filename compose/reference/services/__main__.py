@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
             raise SettingsError(f"expected the name of one service, got {len(argv)} arguments")
         settings = Settings.from_environment(argv[0])
         os.umask(0o077)
-        configure_logs(settings.service, [settings.client_token])
+        configure_logs(settings.service, settings.secrets)
         # What imports make stays: to search it for garbage meanwhile costs a tenth of the start.
         gc.disable()
         module = importlib.import_module(f"services.{settings.service.replace('-', '_')}.app")
@@ -48,7 +48,7 @@ def _serve(settings: Settings, app: ASGIApp) -> int:
 
     config = uvicorn.Config(
         app,
-        host="127.0.0.1",
+        host=settings.listen_host,
         port=settings.port,
         loop="asyncio",
         http="h11",

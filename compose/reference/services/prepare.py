@@ -1,9 +1,14 @@
-"""Make what the services need before their first start: keys and database tables. Idempotent."""
+"""Make what the services need before their first start: keys and database tables. Idempotent.
+
+Servers that are still starting are waited for, within a bound; a server that refuses us
+(wrong password, no such database) is not: that is one clear line and exit code 78.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +16,16 @@ from services.kit.keys import make_key_pairs
 from services.kit.settings import Settings, SettingsError, refuse_start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from alembic.config import Config
+    from sqlalchemy.exc import DBAPIError
 
 MIGRATIONS_FOLDER = Path(__file__).resolve().parents[1] / "migrations"
+WAIT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
+# What PostgreSQL says to whom it doesn't know: waiting doesn't mend it.
+_REFUSALS = ("authentication failed", "no password supplied", "does not exist", "pg_hba.conf")
 DATABASES = ("memory-engine", "control-plane", "sessions", "model-router", "queue")
 
 
@@ -33,7 +43,8 @@ def prepare(environ: Mapping[str, str]) -> None:
     """Make missing keys and bring every database to the newest revision.
 
     Raises:
-        SettingsError: a variable is missing, or the state folder can't be written.
+        SettingsError: a variable is missing or wrong, the state folder can't be written,
+            or a server refuses us or didn't answer in time.
     """
     settings = Settings.from_environment("control-plane", environ)
     try:
@@ -45,6 +56,7 @@ def prepare(environ: Mapping[str, str]) -> None:
         ) from problem
     for database in DATABASES:
         upgrade(database, database_url(database, environ))
+    _wait_for_queue(settings.queue_url)
 
 
 def database_url(database: str, environ: Mapping[str, str]) -> str:
@@ -65,10 +77,66 @@ def upgrade(database: str, url: str, revision: str = "head") -> None:
     from alembic import command
     from sqlalchemy.exc import OperationalError
 
-    try:
-        command.upgrade(alembic_config(database, url), revision)
-    except OperationalError as problem:
-        raise SettingsError(f"can't open the database of {database}: {problem.orig}") from problem
+    def attempt() -> str:
+        try:
+            command.upgrade(alembic_config(database, url), revision)
+        except OperationalError as problem:
+            if url.startswith("sqlite:") or not _may_pass(problem):
+                raise SettingsError(_unopened(database, problem)) from problem
+            return _unopened(database, problem)
+        return ""
+
+    _wait(attempt)
+
+
+def _wait(attempt: Callable[[], str]) -> None:
+    """Repeat until an attempt has nothing to complain about, within WAIT_SECONDS."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while complaint := attempt():
+        if time.monotonic() > deadline:
+            raise SettingsError(f"{complaint} (waited {WAIT_SECONDS:g} s): start the server")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _may_pass(problem: DBAPIError) -> bool:
+    from services.kit.engines import is_unavailable
+
+    said = str(problem.orig)
+    return is_unavailable(problem) and not any(refusal in said for refusal in _REFUSALS)
+
+
+def _unopened(database: str, problem: DBAPIError) -> str:
+    """The last and most telling part of what the driver says, in one line."""
+    said = " ".join(str(problem.orig).split())
+    reason = said.rpartition("FATAL: ")[2].strip().removesuffix(".")
+    hint = ": check DATABASE_PASSWORD" if "password" in reason else ""
+    return f"can't open the database of {database}: {reason}{hint}"
+
+
+def _wait_for_queue(url: str) -> None:
+    if url.startswith("sqlite:"):
+        return
+    import asyncio
+
+    from services.queue import QueueUnavailableError, open_queue
+
+    async def ready() -> None:
+        queue = open_queue(url)
+        try:
+            await queue.ready()
+        finally:
+            await queue.close()
+
+    def attempt() -> str:
+        try:
+            asyncio.run(ready())
+        except QueueUnavailableError as problem:
+            if "password" in str(problem):
+                raise SettingsError(str(problem)) from problem
+            return str(problem)
+        return ""
+
+    _wait(attempt)
 
 
 def alembic_config(database: str, url: str) -> Config:

@@ -8,6 +8,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# 64 bits everywhere: SQLite's INTEGER has them, and numbers rows by itself under that name only.
+_LARGE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -19,7 +22,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "jobs",
-        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("number", _LARGE, primary_key=True),
         sa.Column("job_id", sa.Text, nullable=False, unique=True),
         sa.Column("idempotency_key", sa.Text, unique=True),
         sa.Column("body_sha256", sa.Text, nullable=False),
@@ -28,7 +31,7 @@ def upgrade() -> None:
         sa.Column("strategy", sa.Text, nullable=False),
         sa.Column("priority", sa.Text, nullable=False),
         sa.Column("target", sa.Text, nullable=False),
-        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("sequence", _LARGE, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("result", sa.Text),

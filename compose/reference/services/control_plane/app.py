@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from prometheus_client import Gauge
 
 from services.control_plane import audit, jobs, simulations, workspaces
 from services.control_plane.outbox import Outbox
@@ -18,7 +19,7 @@ from services.queue import open_queue
 
 def build(settings: Settings) -> FastAPI:
     """The app over the database and queue of `settings`, which `services.prepare` has made."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.service)
     queue = open_queue(settings.queue_url)
     outbox = Outbox(database, queue)
 
@@ -43,6 +44,12 @@ def build(settings: Settings) -> FastAPI:
         ready_checks={"database": database.ready_check("jobs"), "queue": queue.ready},
     )
     stores.install(app, database)
+    length = Gauge(
+        "queue_messages",
+        "Messages that wait or are leased, as of the last look.",
+        registry=app.state.metrics.registry,
+    )
+    length.set_function(lambda: outbox.queue_length)
     app.state.outbox = outbox
     pem = read_private_key(settings.keys_folder, settings.service)
     app.state.signing_key = load_private_key(pem)

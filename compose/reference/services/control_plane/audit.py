@@ -68,7 +68,8 @@ def create_bundle(
 ) -> Bundle:
     """Collect what the workspace holds now, sign it and keep it; closed workspaces too."""
     bundle_id, created_at = f"bundle-{secrets.token_hex(8)}", utc_now()
-    with database.writing() as connection:
+
+    def collect(connection: Connection) -> Bundle:
         facts = _collect(connection, new.workspace_id)
         content = canonical({**facts, "bundle_id": bundle_id, "created_at": created_at})
         bundle = Bundle(
@@ -80,7 +81,9 @@ def create_bundle(
             created_at=created_at,
         )
         connection.execute(_ADD, bundle.model_dump())
-    return bundle
+        return bundle
+
+    return database.write(collect)
 
 
 @router.get("/{bundle_id}", responses=errors(401, 404, 503))

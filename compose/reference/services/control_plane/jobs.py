@@ -47,8 +47,9 @@ def submit_job(
     idempotency_key: Annotated[IdempotencyKey | None, Header()] = None,
 ) -> Job:
     """Take a job on. Once answered it is never lost: it ends completed or failed."""
-    with database.writing() as connection:
-        job, created = store.add_job(connection, new, idempotency_key)
+    job, created = database.write(
+        lambda connection: store.add_job(connection, new, idempotency_key)
+    )
     response.status_code = 201 if created else 200
     outbox.wake()
     return job
@@ -97,8 +98,7 @@ def begin_execution(
 
     409 where the job has ended; 409 `stale_attempt` where other executions were counted.
     """
-    with database.writing() as connection:
-        return store.begin_execution(connection, job_id, new.attempt)
+    return database.write(lambda connection: store.begin_execution(connection, job_id, new.attempt))
 
 
 @router.post("/internal/jobs/{job_id}/outcome", responses=errors(401, 403, 404, 409, 503))
@@ -109,5 +109,4 @@ def end_job(
     _caller: Annotated[str, Depends(_only_executor)],
 ) -> Job:
     """Make the outcome of a job final; the same one again is accepted, another is not."""
-    with database.writing() as connection:
-        return store.end_job(connection, job_id, outcome)
+    return database.write(lambda connection: store.end_job(connection, job_id, outcome))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from services.control_plane.montecarlo import simulate
 from services.control_plane.store import canonical, find_workspace
@@ -72,9 +72,12 @@ def create_simulation(
         created_at=utc_now(),
     )
     row = {**new.model_dump(), "id": simulation.id, "created_at": simulation.created_at}
-    with database.writing() as connection:
+
+    def keep(connection: Connection) -> None:
         find_workspace(connection, new.workspace_id)
         connection.execute(_ADD, {**row, "report": canonical(report)})
+
+    database.write(keep)
     return simulation
 
 

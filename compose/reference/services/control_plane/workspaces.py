@@ -4,7 +4,7 @@ import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from services.control_plane.schemas import NewWorkspace, Workspace
 from services.control_plane.store import find_workspace
@@ -38,9 +38,8 @@ def create_workspace(
         response.status_code = 200
         return Workspace(id=None, name=new.name, dry_run=True, created_at=None)
     workspace_id, created_at = f"workspace-{secrets.token_hex(8)}", utc_now()
-    with database.writing() as connection:
-        row = {"id": workspace_id, "name": new.name, "created_at": created_at}
-        connection.execute(_ADD, row)
+    row = {"id": workspace_id, "name": new.name, "created_at": created_at}
+    database.write(lambda connection: connection.execute(_ADD, row))
     return Workspace(id=workspace_id, name=new.name, dry_run=False, created_at=created_at)
 
 
@@ -63,6 +62,9 @@ def delete_workspace(
     _caller: Annotated[str, Depends(require_client)],
 ) -> None:
     """Close a workspace; what was done in it stays for its audit bundles."""
-    with database.writing() as connection:
+
+    def close(connection: Connection) -> None:
         find_workspace(connection, workspace_id)
         connection.execute(_DELETE, {"id": workspace_id, "now": utc_now()})
+
+    database.write(close)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
+from services.executor import pack
 from services.executor.tools import router as tools_router
 from services.executor.worker import Worker
 from services.kit.app import create_app
@@ -28,11 +29,13 @@ def build(settings: Settings) -> FastAPI:
                 await working
             await queue.close()
 
-    return create_app(
+    app = create_app(
         settings,
         title="executor",
         description="Works on jobs from the queue, and runs tools under server-side policy.",
-        routers=[tools_router],
+        routers=[tools_router, pack.router],
         lifespan=lifespan,
         ready_checks={"queue": queue.ready},
     )
+    app.state.body_limits = {pack.PATH: pack.BODY_LIMIT_BYTES}
+    return app

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from services.executor.detour import NOWHERE_ELSE, DetourTransport
 from services.executor.hosts import HostRefusedError, check_url
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ class Fetched:
 class Fetcher:
     """One HTTP client for all fetches; keeps no cookies from one fetch to the next."""
 
-    def __init__(self, allowed_hosts: Sequence[str]) -> None:
-        """Take the `host` and `host:port` entries that may be reached."""
+    def __init__(
+        self, allowed_hosts: Sequence[str], connect_to: Mapping[str, str] = NOWHERE_ELSE
+    ) -> None:
+        """Take the `host` and `host:port` entries that may be reached, and by what way."""
         self._allowed_hosts = tuple(allowed_hosts)
+        self._connect_to = connect_to
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -146,7 +150,10 @@ class Fetcher:
             # Compressed answers are not asked for: a small one may unpack to gigabytes.
             # Attempts have their own time limit, which a slowly dripping answer can't renew.
             self._client = httpx.AsyncClient(
-                headers={"Accept-Encoding": "identity"}, timeout=30.0, trust_env=False
+                transport=DetourTransport(self._connect_to),
+                headers={"Accept-Encoding": "identity"},
+                timeout=30.0,
+                trust_env=False,
             )
         return self._client
 

@@ -33,7 +33,7 @@ from services.executor.neighbours import (
 )
 from services.executor.strategies import STRATEGIES
 from services.kit import tracing
-from services.kit.logs import log, log_bug, warn
+from services.kit.logs import Trouble, log, log_bug, warn
 from services.queue import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class Worker:
         self._queue = queue
         self._workers = workers
         self._neighbours = Neighbours(settings)
-        self._fetcher = Fetcher(settings.allowed_hosts)
+        self._fetcher = Fetcher(settings.allowed_hosts, settings.connect_to)
         self._at_work: dict[asyncio.Task[None], Message] = {}
         self._refusals: Counter[str] = Counter()
+        self._trouble = Trouble("queue not readable", "queue is readable again")
 
     async def run(self) -> None:
         """Work until cancelled; then give back what is unfinished."""
@@ -78,9 +79,10 @@ class Worker:
         try:
             messages = await self._queue.claim(free)
         except Exception as problem:  # noqa: BLE001 - a queue that is down comes back
-            warn("queue not readable", reason=f"{type(problem).__name__}: {problem}")
+            self._trouble.on(f"{type(problem).__name__}: {problem}")
             await asyncio.sleep(_TROUBLE_PAUSE_SECONDS)
             return
+        self._trouble.over()
         for message in messages:
             task = asyncio.create_task(self._hold(message))
             self._at_work[task] = message

@@ -76,6 +76,28 @@ def warn(event: str, **fields: object) -> None:
     _LOGGER.warning(event, extra={"fields": fields})
 
 
+class Trouble:
+    """A trouble that is tried again and again: said when it begins, changes and ends."""
+
+    def __init__(self, event: str, ended: str) -> None:
+        """Name it, and its end."""
+        self._event = event
+        self._ended = ended
+        self._reason = ""
+
+    def on(self, reason: str) -> None:
+        """It is there, for this reason."""
+        if reason != self._reason:
+            warn(self._event, reason=reason)
+        self._reason = reason
+
+    def over(self) -> None:
+        """It is not there, or no longer."""
+        if self._reason:
+            log(self._ended)
+        self._reason = ""
+
+
 def log_bug(event: str, problem: BaseException, **fields: object) -> None:
     """One line for what should never happen, with its traceback."""
     _LOGGER.error(event, exc_info=problem, extra={"fields": fields})

@@ -78,6 +78,7 @@ class _Exchange:
         self._send = send
         self._received_bytes = 0
         self._headers = Headers(scope=scope)
+        self._limit_bytes = _body_limit(scope)
         self._trace_id = tracing.accept_trace_id(self._headers.get(tracing.HEADER))
         tracing.set_trace_id(self._trace_id)
 
@@ -89,14 +90,14 @@ class _Exchange:
     def check_declared_length(self) -> None:
         declared = self._headers.get("content-length", "0")
         # Compared by length first: int() of ten thousand digits is an attack of its own.
-        if not declared.isdecimal() or len(declared) > 12 or int(declared) > BODY_LIMIT_BYTES:  # noqa: PLR2004 - a terabyte
-            raise _too_large()
+        if not declared.isdecimal() or len(declared) > 12 or int(declared) > self._limit_bytes:  # noqa: PLR2004 - a terabyte
+            raise _too_large(self._limit_bytes)
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._received_bytes += len(message.get("body", b""))
-        if self._received_bytes > BODY_LIMIT_BYTES:
-            raise _too_large()
+        if self._received_bytes > self._limit_bytes:
+            raise _too_large(self._limit_bytes)
         return message
 
     async def send(self, message: Message) -> None:
@@ -112,6 +113,12 @@ class _Exchange:
         await response(self.scope, self.receive, self.send)
 
 
+def _body_limit(scope: Scope) -> int:
+    """The limit of this path: an app's `state.body_limits` names those with one of their own."""
+    limits: dict[str, int] = getattr(scope["app"].state, "body_limits", {})
+    return limits.get(scope["path"], BODY_LIMIT_BYTES)
+
+
 # FastAPI turns whatever else interrupts the reading of a body into 400.
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"expected a body of at most {BODY_LIMIT_BYTES} bytes, got more")
+def _too_large(limit_bytes: int) -> HTTPException:
+    return HTTPException(413, f"expected a body of at most {limit_bytes} bytes, got more")

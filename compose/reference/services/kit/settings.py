@@ -3,54 +3,47 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from services.kit import environment
+from services.kit.environment import SettingsError
+from services.kit.ports import PORTS, SYSTEM_SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__all__ = ["PORTS", "SYSTEM_SERVICES", "Settings", "SettingsError", "refuse_start", "sqlite_url"]
+
 CONFIGURATION_EXIT_CODE = 78
-
-PORTS: Mapping[str, int] = MappingProxyType(
-    {
-        "gateway": 7000,
-        "model-router": 7010,
-        "memory-engine": 7020,
-        "sessions": 7030,
-        "executor": 7040,
-        "control-plane": 7050,
-        "targets": 7060,
-    }
-)
-# The six that prove something; `targets` stands in for the outside world.
-SYSTEM_SERVICES = tuple(name for name in PORTS if name != "targets")
-
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::[0-9]{1,5})?")
-
-
-class SettingsError(Exception):
-    """A variable is missing or wrong: "what is wrong: what to do"."""
+DATABASE_SCHEMES = ("sqlite", "postgresql+psycopg")
+QUEUE_SCHEMES = ("sqlite", "redis", "rediss")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything a service may know about where it runs.
 
-    `allowed_hosts` are `host` or `host:port` entries that fetches may reach;
-    `database_url` is this service's own; control-plane and executor share `queue_url`;
-    `urls` holds the base URL of every service by name, without a trailing slash.
+    `allowed_hosts` are `host` or `host:port` entries that fetches may reach, and
+    `connect_to` says where a connection to some `host:port` really goes;
+    `database_url` is this service's own, or one that all share (their tables have
+    different names); control-plane and executor share `queue_url`; both hold their
+    passwords; `keys_folder` is where `services.prepare` put the key pair of each
+    service; `urls` holds the base URL of every service by name, without a trailing slash.
     """
 
     service: str
     port: int
+    listen_host: str
     state_folder: Path
+    keys_folder: Path
     client_token: str = field(repr=False)
     allowed_hosts: tuple[str, ...]
+    connect_to: Mapping[str, str]
     database_url: str = field(repr=False)
     queue_url: str = field(repr=False)
     urls: Mapping[str, str]
@@ -65,21 +58,29 @@ class Settings:
         if service not in PORTS:
             raise SettingsError(f"expected one of {', '.join(PORTS)}, got {service!r}")
         state_folder = Path(_required(environ, "STATE_FOLDER")).resolve()
+        keys_folder = environ.get("KEYS_FOLDER", "").strip() or state_folder / "keys"
+        database_url = environment.server_url(environ, "DATABASE", DATABASE_SCHEMES)
+        queue_url = environment.server_url(environ, "QUEUE", QUEUE_SCHEMES)
         return cls(
             service=service,
             port=PORTS[service],
+            listen_host=environment.listen_host(environ, "LISTEN_HOST"),
             state_folder=state_folder,
-            client_token=_required(environ, "CLIENT_TOKEN"),
-            allowed_hosts=_hosts(environ.get("ALLOWED_HOSTS", "")),
-            database_url=environ.get("DATABASE_URL") or sqlite_url(state_folder, service),
-            queue_url=environ.get("QUEUE_URL") or sqlite_url(state_folder, "queue"),
+            keys_folder=Path(keys_folder).resolve(),
+            client_token=environment.required(environ, "CLIENT_TOKEN"),
+            allowed_hosts=environment.hosts(environ, "ALLOWED_HOSTS"),
+            connect_to=environment.routes(environ, "CONNECT_TO"),
+            database_url=database_url or sqlite_url(state_folder, service),
+            queue_url=queue_url or sqlite_url(state_folder, "queue"),
             urls=MappingProxyType({name: _url(environ, name) for name in PORTS}),
         )
 
     @property
-    def keys_folder(self) -> Path:
-        """Where `services.prepare` put the key pair of each service."""
-        return self.state_folder / "keys"
+    def secrets(self) -> tuple[str, ...]:
+        """What must never stand in a log: the client token and the servers' passwords."""
+        coded = [urlsplit(url).password or "" for url in (self.database_url, self.queue_url)]
+        found = {self.client_token, *coded, *map(unquote, coded)}
+        return tuple(sorted(found - {""}))
 
 
 def sqlite_url(folder: Path, name: str) -> str:
@@ -100,18 +101,6 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _hosts(text: str) -> tuple[str, ...]:
-    hosts = tuple(entry.strip().lower() for entry in text.split(",") if entry.strip())
-    for host in hosts:
-        if not _HOST.fullmatch(host):
-            raise SettingsError(f"ALLOWED_HOSTS: expected host or host:port, got {host!r}")
-    return hosts
-
-
 def _url(environ: Mapping[str, str], service: str) -> str:
     name = f"{service.upper().replace('-', '_')}_URL"
-    value = environ.get(name) or f"http://127.0.0.1:{PORTS[service]}"
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError(f"{name}: expected an http or https URL, got {value!r}")
-    return value.rstrip("/")
+    return environment.http_url(environ, name, f"http://127.0.0.1:{PORTS[service]}")

@@ -14,7 +14,7 @@ from services.memory_engine import states, texts, vectors
 
 def build(settings: Settings) -> FastAPI:
     """The app over the database of `settings`, which `services.prepare` has migrated."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.service)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

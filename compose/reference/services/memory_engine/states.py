@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from services.kit.access import require_caller
 from services.kit.clock import utc_now
@@ -40,7 +40,8 @@ def put_state(
     _caller: Annotated[str, Depends(require_caller)],
 ) -> State:
     """Write the next version; 409 where another version is the newest than expected."""
-    with database.writing() as connection:
+
+    def add(connection: Connection) -> dict[str, Any]:
         newest: int = connection.execute(_NEWEST, {"key": key}).scalar_one()
         if new.expected_version is not None and new.expected_version != newest:
             raise ServiceError(
@@ -52,7 +53,9 @@ def put_state(
             "created_at": utc_now(),
         }
         connection.execute(_ADD, {"key": key, **row})
-    return _state(key, row)
+        return row
+
+    return _state(key, database.write(add))
 
 
 @router.get("/{key}", responses=errors(401, 404, 503))

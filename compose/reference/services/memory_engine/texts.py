@@ -56,9 +56,12 @@ def put_result(
 ) -> ResultReceipt:
     """Keep the result of a job. The first writer wins; the answer is what is stored."""
     row = _row(job_id, result)
-    with database.writing() as connection:
+
+    def add(connection: Connection) -> tuple[bool, dict[str, Any]]:
         created = connection.execute(_ADD_RESULT, row).rowcount == 1
-        stored = _first(connection, _READ_RESULT, id=job_id)
+        return created, _first(connection, _READ_RESULT, id=job_id)
+
+    created, stored = database.write(add)
     return ResultReceipt(
         job_id=job_id,
         sha256=stored["sha256"],
@@ -88,20 +91,23 @@ def put_document(
 ) -> DocumentReceipt:
     """Add a version; what the newest version says already is not added again."""
     row = _row(document_id, document)
-    with database.writing() as connection:
+
+    def add(connection: Connection) -> tuple[bool, dict[str, Any]]:
         newest = connection.execute(_NEWEST_DOCUMENT, {"id": document_id}).mappings().first()
-        version = newest["version"] if newest else 0
-        created = not newest or any(newest[key] != row[key] for key in ("sha256", "metadata"))
-        if created:
-            version += 1
-            connection.execute(_ADD_DOCUMENT, {**row, "version": version})
+        if newest and all(newest[key] == row[key] for key in ("sha256", "metadata")):
+            return False, dict(newest)
+        added = {**row, "version": newest["version"] + 1 if newest else 1}
+        connection.execute(_ADD_DOCUMENT, added)
+        return True, added
+
+    created, stored = database.write(add)
     return DocumentReceipt(
         document_id=document_id,
-        version=version,
+        version=stored["version"],
         sha256=row["sha256"],
         size_bytes=row["size_bytes"],
         metadata=document.metadata,
-        created_at=row["created_at"] if created or not newest else newest["created_at"],
+        created_at=stored["created_at"],
         created=created,
     )
 

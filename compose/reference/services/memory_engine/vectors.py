@@ -51,8 +51,7 @@ def put_vector(
         "metadata": json.dumps(vector.metadata, sort_keys=True),
         "created_at": utc_now(),
     }
-    with database.writing() as connection:
-        connection.execute(_PUT, row)
+    database.write(lambda connection: connection.execute(_PUT, row))
     return VectorReceipt(vector_id=vector_id, dimensions=len(vector.values))
 
 

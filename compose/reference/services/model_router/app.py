@@ -27,7 +27,7 @@ def build(
         chain = providers_from_environment(environ)
     except FaultSettingError as problem:
         raise SettingsError(str(problem)) from problem
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.service)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -88,18 +88,7 @@ def charge(database: Database, run: Run) -> Standing:
     Raises:
         QuotaExceededError: the run would go over a cap; nothing is recorded.
     """
-    with database.writing() as connection:
-        quota = _quota(connection, run.workspace)
-        used = _used(connection, run.workspace, run.created_at)
-        used = used.plus(run.total_tokens, run.cost_micro_usd)
-        if name := quotas.exceeded(quota, used):
-            raise QuotaExceededError(name)
-        row = {**vars(run), "run_id": secrets.token_hex(16), "model_id": MODEL_ID}
-        connection.execute(_ADD_RUN, row)
-        for period in (quotas.day_of(run.created_at), quotas.month_of(run.created_at)):
-            total = {"tokens": run.total_tokens, "cost": run.cost_micro_usd}
-            connection.execute(_ADD_TOTAL, {"workspace": run.workspace, "period": period, **total})
-    return Standing(quota, used)
+    return database.write(lambda connection: _charge(connection, run))
 
 
 def usage(database: Database, workspace: str, now: str) -> tuple[Standing, list[Run]]:
@@ -118,8 +107,21 @@ def set_quota(database: Database, workspace: str, quota: Quota, now: str) -> Non
         "cost": quota.cost_per_month_micro_usd,
         "now": now,
     }
-    with database.writing() as connection:
-        connection.execute(_SET_QUOTA, row)
+    database.write(lambda connection: connection.execute(_SET_QUOTA, row))
+
+
+def _charge(connection: Connection, run: Run) -> Standing:
+    quota = _quota(connection, run.workspace)
+    used = _used(connection, run.workspace, run.created_at)
+    used = used.plus(run.total_tokens, run.cost_micro_usd)
+    if name := quotas.exceeded(quota, used):
+        raise QuotaExceededError(name)
+    row = {**vars(run), "run_id": secrets.token_hex(16), "model_id": MODEL_ID}
+    connection.execute(_ADD_RUN, row)
+    for period in (quotas.day_of(run.created_at), quotas.month_of(run.created_at)):
+        total = {"tokens": run.total_tokens, "cost": run.cost_micro_usd}
+        connection.execute(_ADD_TOTAL, {"workspace": run.workspace, "period": period, **total})
+    return Standing(quota, used)
 
 
 def _quota(connection: Connection, workspace: str) -> Quota:

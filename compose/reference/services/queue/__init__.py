@@ -1,9 +1,26 @@
 """The job queue between control-plane and executor; which kind is chosen by its URL."""
 
 from services.kit.settings import SettingsError
-from services.queue.protocol import LEASE_SECONDS, Message, NewMessage, Priority, Queue
+from services.queue.protocol import (
+    LEASE_SECONDS,
+    Message,
+    NewMessage,
+    Priority,
+    Queue,
+    QueueFullError,
+    QueueUnavailableError,
+)
 
-__all__ = ["LEASE_SECONDS", "Message", "NewMessage", "Priority", "Queue", "open_queue"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Message",
+    "NewMessage",
+    "Priority",
+    "Queue",
+    "QueueFullError",
+    "QueueUnavailableError",
+    "open_queue",
+]
 
 
 def open_queue(url: str) -> Queue:
@@ -16,5 +33,11 @@ def open_queue(url: str) -> Queue:
         from services.queue.sqlite import SqliteQueue
 
         return SqliteQueue(url.removeprefix("sqlite:///"))
+    if url.startswith(("redis://", "rediss://")):
+        from services.queue.redis import RedisQueue
+
+        return RedisQueue(url)
     scheme = url.partition(":")[0]
-    raise SettingsError(f"QUEUE_URL: expected sqlite:///<file>, got a URL with {scheme!r}")
+    raise SettingsError(
+        f"QUEUE_URL: expected sqlite:///<file> or redis://<host>/<number>, got {scheme!r}"
+    )

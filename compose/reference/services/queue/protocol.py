@@ -38,11 +38,23 @@ class Message:
     deliveries: int
 
 
+class QueueFullError(Exception):
+    """The queue takes no more messages now; nothing of what was published is in it."""
+
+
+class QueueUnavailableError(Exception):
+    """The queue can't be used now; one line that says why."""
+
+
 class Queue(Protocol):
     """A queue of jobs: high before normal before low, then in the order of publishing."""
 
     async def publish(self, messages: Sequence[NewMessage]) -> None:
-        """Put messages in durably; one whose job is already waiting or leased is left alone."""
+        """Put messages in durably; one whose job is already waiting or leased is left alone.
+
+        Raises:
+            QueueFullError: the queue is bounded, and full: publish again later.
+        """
         ...
 
     async def claim(self, count: int) -> Sequence[Message]:
@@ -63,6 +75,10 @@ class Queue(Protocol):
 
     async def dead(self, message: Message, reason: str) -> bool:
         """Put aside, for people to look at, a message that can't be worked on."""
+        ...
+
+    async def length(self) -> int:
+        """How many messages wait or are leased."""
         ...
 
     async def ready(self) -> None:

@@ -47,6 +47,7 @@ _LEASE = """
 """
 # A receipt stays valid after its lease has ended, until someone else has claimed.
 _EXTEND = "UPDATE messages SET leased_until = ? WHERE job_id = ? AND receipt = ?"
+_COUNT = "SELECT count(*) FROM messages"
 _REMOVE = "DELETE FROM messages WHERE job_id = ? AND receipt = ?"
 _BURY = """
     INSERT OR REPLACE INTO dead_messages (job_id, body, deliveries, reason, died_at)
@@ -98,6 +99,16 @@ class SqliteQueue:
             return connection.execute(_REMOVE, values).rowcount == 1
 
         return await self._write(bury)
+
+    async def length(self) -> int:
+        """How many messages wait or are leased."""
+
+        def count() -> int:
+            with self._lock:
+                found: int = self._opened().execute(_COUNT).fetchone()[0]
+            return found
+
+        return await asyncio.to_thread(count)
 
     async def ready(self) -> None:
         """Raise where the file or its tables are missing, or nothing can be written."""

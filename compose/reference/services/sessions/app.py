@@ -22,7 +22,7 @@ SWEEP_INTERVAL_SECONDS = 1.0
 
 def build(settings: Settings, *, clock: Clock = time.time) -> FastAPI:
     """The app over the database of `settings`, which `services.prepare` has migrated."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

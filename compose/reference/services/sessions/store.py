@@ -39,8 +39,7 @@ class NoSessionError(Exception):
 
 def add(database: Database, row: Row) -> None:
     """Store a new session."""
-    with database.writing() as connection:
-        connection.execute(_ADD, vars(row))
+    database.write(lambda connection: connection.execute(_ADD, vars(row)))
 
 
 def read(database: Database, session_id: str, now: float) -> Row:
@@ -95,14 +94,17 @@ def sweep(database: Database, now: float) -> dict[State, int]:
 
 def _change(database: Database, session_id: str, now: float, change: Callable[[Row], Row]) -> Row:
     """Change a session that is active; one that turns out to have expired is written so."""
-    with database.writing() as connection:
+
+    def apply(connection: Connection) -> Row:
         stored = _find(connection, session_id)
         row = at(stored, now)
         if row.state == "active":
             row = change(row)
         if row != stored:
             connection.execute(_CHANGE, vars(row))
-    return row
+        return row
+
+    return database.write(apply)
 
 
 def _find(connection: Connection, session_id: str) -> Row:

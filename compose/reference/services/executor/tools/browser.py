@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from services.executor.detour import NOWHERE_ELSE
 from services.executor.fetch import Fetcher, FetchError
 from services.executor.hosts import HostRefusedError, check_url
 from services.executor.strategies import Strategy
 from services.executor.tools.policy import DeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from services.executor.tools.policy import BrowserPolicy
 
@@ -28,20 +29,26 @@ class BrowserResult:
     http_status: int | None
 
 
-async def run(policy: BrowserPolicy, allowed_hosts: Sequence[str], url: str) -> BrowserResult:
+async def run(
+    policy: BrowserPolicy,
+    allowed_hosts: Sequence[str],
+    url: str,
+    connect_to: Mapping[str, str] = NOWHERE_ELSE,
+) -> BrowserResult:
     """Fetch one page.
 
     Args:
         policy: the browser section of the tool policy.
         allowed_hosts: `host` and `host:port` entries of the operator.
         url: http or https.
+        connect_to: where connections to some `host:port` really go.
 
     Raises:
         DeniedError: the URL, or one it redirects to, is not on the list.
     """
     try:
         check_url(url, allowed_hosts)
-        async with Fetcher(allowed_hosts) as fetcher:
+        async with Fetcher(allowed_hosts, connect_to) as fetcher:
             page = await fetcher.fetch(url, _strategy(policy.time_out_seconds))
     except HostRefusedError as problem:
         raise DeniedError(f"browser: {problem}") from problem

@@ -97,7 +97,7 @@ async def _run(
         return ActionAnswer(outcome="completed", tool="file", output=said)
     if action.tool == "browser" and policy.browser:
         url = _parse(BrowserArguments, action.arguments).url
-        page = await browser.run(policy.browser, settings.allowed_hosts, url)
+        page = await browser.run(policy.browser, settings.allowed_hosts, url, settings.connect_to)
         return ActionAnswer(
             outcome=page.outcome, tool="browser", output=page.output, http_status=page.http_status
         )
