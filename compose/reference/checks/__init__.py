@@ -1,0 +1,1 @@
+"""What the tool services of compose.yaml run: each module is one command and one verdict."""

@@ -1,0 +1,91 @@
+"""`nox -s wheels` against a real engine: quick when complete, one clear line for each trouble."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import fetch_wheels
+import pytest
+from compose.reference_image import PYTHON_IMAGE, docker
+
+from common.cli import Exit, ScriptError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.docker
+OURS = f"label=io.proof-pack.pid={os.getpid()}"
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """A small part of the real lock: one pure package with its hashes."""
+    text = (fetch_wheels.REFERENCE / "requirements.txt").read_text()
+    start = text.index("h11==")
+    entry = text[start : text.index("# via", start)]
+    path = tmp_path / "requirements.txt"
+    path.write_text(entry)
+    return path
+
+
+def fetch(tmp_path: Path, lock: Path, *options: str) -> Exit:
+    folder = tmp_path / "wheels"
+    return fetch_wheels.main(
+        [
+            "--output-dir",
+            str(folder),
+            "--requirements",
+            str(lock),
+            "--image",
+            PYTHON_IMAGE,
+            *options,
+        ]
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_container_left() -> Iterator[None]:
+    """Whatever happened, the container of this process is gone."""
+    yield
+    assert not docker("ps", "--all", "--quiet", "--filter", OURS).stdout
+
+
+def test_it_downloads_once_and_then_finds_it_complete(
+    tmp_path: Path, lock: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for _ in range(2):
+        assert fetch(tmp_path, lock, "--json") == Exit.PASSED
+        told.append(json.loads(capsys.readouterr().out))
+    assert [facts["fetched"] for facts in told] == [True, False]
+    assert told[0]["files"] == told[1]["files"]
+    assert [name.split("-")[0] for name in told[0]["files"]] == ["h11"]
+
+
+@pytest.mark.parametrize("retries", ["0", "1"])  # pip says something else each time
+def test_an_unreachable_index_is_one_line(
+    tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch, retries: str
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:canary-password@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", retries)
+    with pytest.raises(ScriptError, match="index can't be reached") as caught:
+        fetch(tmp_path, lock)
+    assert "canary" not in str(caught.value)
+    assert not (tmp_path / "wheels").exists()
+
+
+def test_a_package_with_another_hash_is_refused(tmp_path: Path, lock: Path) -> None:
+    name = lock.read_text().split("\\")[0]
+    lock.write_text(f"{name} --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(ScriptError, match="another hash than the lock"):
+        fetch(tmp_path, lock)
+    assert not (tmp_path / "wheels").exists()
+
+
+def test_an_image_that_is_nowhere_is_one_line(tmp_path: Path, lock: Path) -> None:
+    with pytest.raises(ScriptError, match=r"can't pull the image 127\.0\.0\.1:9/none:1"):
+        fetch(tmp_path, lock, "--image", "127.0.0.1:9/none:1")
