@@ -13,14 +13,16 @@
 #     "rfc8785",
 #     "rich",
 #     "securesystemslib",
+#     "tiktoken",
 #     "urllib3",
 # ]
 # ///
-"""Boot a system from scratch, phase by phase, ask its golden requests, sign the transcript.
+"""Boot a system from scratch, ask its golden requests, pack a repository, sign the transcript.
 
 Writes <output-dir>/<YYYYMMDD-HHMMSS>/ with boot_transcript.json, boot_env.txt,
-container_metadata.json, report.html, a manifest and its signature. The first failing
-phase stops it and is named (H1, H2).
+container_metadata.json, index.json (the golden pack, where the stack file names a packer),
+report.html, a manifest and its signature. The first failing phase stops it and is named
+(H1, H2, H5).
 
 exit codes: 0 passed; 1 a phase failed; 2 inconclusive, or artifacts not written;
 64 bad arguments; 78 bad configuration; 130 interrupted.
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evidence.recorder import Recorder
+    from pack.request import PackRequest
     from stack.jobs import JobBoard
     from stack.model import Stack
     from stack.runtime import Runtime
@@ -47,6 +50,7 @@ POLL_SECONDS, TIMEOUT_SECONDS, CONCURRENCY = 0.1, 60.0, 4
 EXAMPLES = (
     "python scripts/spinup_smoke.py",
     "python scripts/spinup_smoke.py --jobs 9 --json",
+    "python scripts/spinup_smoke.py --repo https://host/repository.git --budget 50000",
     "python scripts/spinup_smoke.py --stack my/stack.yaml --output-dir /tmp/proofs",
 )
 
@@ -57,6 +61,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=positive_int, default=3, metavar="N", help="real jobs to run (default: 3)"
     )
+    add = parser.add_argument
+    add("--repo", metavar="PATH_OR_URL", help="what is packed (default: the stack file's)")
+    add("--budget", type=positive_int, default=50_000, metavar="N", help="tokens of the pack")
+    add("--tokenizer", default="cl100k", metavar="NAME", help="what counts them (default: cl100k)")
     add_run_options(parser)
     return parser.parse_args(argv)
 
@@ -73,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The URL variables mean a system that already runs; a smoke boots its own (H1).
     stack = load_stack(options.stack, {})
     plan = plan_jobs(stack.workload, options.jobs, options.targets)
+    wanted = read_wanted(options, stack)
     key = load_signer(options.key, options.public_key)
     remove_leftovers(options.output_dir)
     runtime = open_runtime(stack, options.runtime)
@@ -87,13 +96,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_environment(recorder)
         try:
             boot(options, stack, runtime, recorder)
-            ask(stack, runtime, board, recorder)
+            ask_golden_requests(stack, board, recorder)
+            pack(stack, board, recorder, wanted)
+            run_jobs(stack, runtime, board, recorder)
         finally:
             note_figures(board, recorder)
 
     return run_recorded(
         runtime,
-        lambda: open_recorder(options, stack, runtime, key, argv),
+        lambda: open_recorder(options, stack, runtime, key, argv, packs=wanted is not None),
         work,
         last_step="sign the transcript",
         not_written=Exit.INCONCLUSIVE,
@@ -107,16 +118,20 @@ def open_recorder(
     runtime: Runtime,
     key: Any,  # noqa: ANN401 - evidence.keys.SigningKey, imported late
     argv: Sequence[str] | None,
+    *,
+    packs: bool,
 ) -> Recorder:
     """The phases of H1, and the run folder that they are recorded in."""
+    from evidence.criteria import load_criteria
     from evidence.envelope import command_line, make_envelope
     from evidence.recorder import Recorder, Step, open_folder
 
     names = ["validate environment", "build", "verify lock", "import", "start services"]
-    names += ["golden requests", "real jobs", "sign the transcript"]
+    names += ["golden requests", *(["golden pack"] if packs else [])]
+    names += ["real jobs", "sign the transcript"]
     ours = {"validate environment", "verify lock", "sign the transcript"}
     command = command_line(list(argv) if argv is not None else None, __file__)
-    return Recorder(
+    recorder = Recorder(
         gate="smoke",
         summary_name=TRANSCRIPT,
         envelope=make_envelope("boot_transcript/1", stack, runtime.name, command),
@@ -125,6 +140,9 @@ def open_recorder(
         folder=open_folder(options.output_dir, [*runtime.secrets.values()]),
         to_stderr=options.json,
     )
+    if packs:
+        recorder.criteria += load_criteria("pack", runtime.name)
+    return recorder
 
 
 def write_environment(recorder: Recorder) -> None:
@@ -174,10 +192,25 @@ def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: 
         step.detail = f"{len(started)} services ready"
 
 
-def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> None:
-    """The golden requests, then real jobs whose results are looked up in the store."""
+def read_wanted(options: argparse.Namespace, stack: Stack) -> PackRequest | None:
+    """What is to be packed; None for a system without a packer. Read before anything starts.
+
+    Raises:
+        ScriptError: --repo for a system without a packer, or a repository that can't be read.
+    """
+    from pack.golden import source_of
+    from pack.repository import read_repository
+    from pack.request import PackRequest
+
+    source = source_of(stack, options.repo)
+    if source is None:
+        return None
+    return PackRequest(read_repository(source), options.budget, options.tokenizer)
+
+
+def ask_golden_requests(stack: Stack, board: JobBoard, recorder: Recorder) -> None:
+    """The golden requests of the stack file."""
     from stack.golden import ask_golden
-    from stack.jobs import COMPLETED
 
     with recorder.step("golden requests") as step:
         answers = recorder.facts["golden"] = ask_golden(stack, board.client)
@@ -187,6 +220,22 @@ def ask(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> 
         step.detail = f"{len(answers)} answered as expected"
         if not answers:
             step.outcome, step.detail = "inconclusive", "the stack file has no golden request"
+
+
+def pack(stack: Stack, board: JobBoard, recorder: Recorder, wanted: PackRequest | None) -> None:
+    """The golden pack; a system that packs nothing has no such phase, and that is said."""
+    from pack.golden import nothing_to_pack, pack_golden
+
+    if wanted is None:
+        recorder.print(nothing_to_pack(stack))
+    else:
+        pack_golden(stack, board.client, recorder, wanted)
+
+
+def run_jobs(stack: Stack, runtime: Runtime, board: JobBoard, recorder: Recorder) -> None:
+    """Real jobs, whose results are looked up in the store."""
+    from stack.jobs import COMPLETED
+
     with recorder.step("real jobs") as step:
         board.submit_all(CONCURRENCY, lambda _count: None)
         board.wait_all(
