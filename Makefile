@@ -1,21 +1,30 @@
 # Each target is an alias of a nox session; .venv with nox in it is made on first use.
-# Arguments: make proof-pack ARGS="--jobs 20"
+# Arguments: make proof-pack ARGS="--jobs 20"; another runtime: make smoke RUNTIME=compose
 PYTHON ?= python3
 NOX := .venv/bin/python -m nox --no-error-on-missing-interpreters
 ARGS ?=
+RUNTIME ?=
 
-SESSIONS := smoke proof-pack check-prerequisites verify-evidence up bench test test-compose \
-  lint typecheck format lock
-.PHONY: help bootstrap clean $(SESSIONS)
+SESSIONS := smoke proof-pack check-prerequisites verify-evidence verify pack-verify status up bench \
+  dev dev-logs build wheels compare-images test test-unit quick-test test-compose mutation \
+  security test-tools schema ci lint typecheck format lock
+.PHONY: help bootstrap clean clean-all $(SESSIONS)
 
 help: bootstrap
 	@$(NOX) -l
+	@echo "make bootstrap: make .venv; make clean: remove caches; make clean-all: remove all but evidence"
 
 bootstrap:
 	@$(PYTHON) scripts/bootstrap_environment.py
 
-$(SESSIONS): bootstrap
-	@$(NOX) -s $@ -- $(ARGS)
+smoke proof-pack up: CHOSEN = $(if $(RUNTIME),--runtime $(RUNTIME))
 
+$(SESSIONS): bootstrap
+	@$(NOX) -s $@ -- $(strip $(CHOSEN) $(ARGS))
+
+# Not a session: .venv, which nox runs from, goes as well.
 clean:
-	rm -rf .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@$(PYTHON) scripts/clean_checkout.py --caches $(ARGS)
+
+clean-all:
+	@$(PYTHON) scripts/clean_checkout.py $(ARGS)

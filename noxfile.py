@@ -7,6 +7,7 @@ the script.
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import nox
@@ -21,14 +22,20 @@ os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
 ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "constraints.txt"
-SERVICES_LOCK = ROOT / "compose/reference/requirements.txt"
+SECURITY_LOCK = ROOT / "constraints-security.txt"
+REFERENCE = ROOT / "compose/reference"
+SERVICES_LOCK = REFERENCE / "requirements.txt"
+SECRET_NAMES = ("CLIENT_TOKEN", "DATABASE_PASSWORD", "QUEUE_PASSWORD")
+# What a test needs that not every machine has, by marker.
+NEEDS_MORE = "docker or tools"
+QUICK_FOLDERS = ("common", "evidence", "analysis", "properties", "metamorphic", "fuzzing")
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Install dependency groups; uv checks each file against the hashes of the one lock."""
+def install(session: nox.Session, *groups: str, lock: Path = LOCK) -> None:
+    """Install dependency groups; uv checks each file against the hashes of the lock."""
     wanted = nox.project.dependency_groups(PROJECT, *groups)
-    session.install("--constraint", str(LOCK), *wanted)
+    session.install("--constraint", str(lock), *wanted)
     session.env["PYTHONHASHSEED"] = "0"
 
 
@@ -70,6 +77,24 @@ def verify_evidence(session: nox.Session) -> None:
     run_script(session, "verify_evidence")
 
 
+@nox.session(tags=["proof"])
+def verify(session: nox.Session) -> None:
+    """Verify the newest bundle with your own public key."""
+    run_script(session, "verify_newest")
+
+
+@nox.session(name="pack-verify", tags=["proof"])
+def pack_verify(session: nox.Session) -> None:
+    """Hold a pack index against its schema, its budget and the files it was made of."""
+    run_script(session, "pack_verify")
+
+
+@nox.session
+def status(session: nox.Session) -> None:
+    """Show what runs now, what a killed run left, and the last verdicts."""
+    run_script(session, "show_status")
+
+
 @nox.session
 def up(session: nox.Session) -> None:
     """Run the stack in the foreground until Ctrl-C."""
@@ -82,18 +107,139 @@ def bench(session: nox.Session) -> None:
     run_script(session, "run_benchmarks")
 
 
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Run the reference system in containers with live reload, until Ctrl-C."""
+    folder = REFERENCE / "secrets"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in SECRET_NAMES:
+        if not (folder / name).exists():
+            # The user of the containers has to read it; the folder keeps others out.
+            (folder / name).write_text(secrets.token_urlsafe(32), "utf-8")
+            (folder / name).chmod(0o444)
+    compose(session, "up", "--build")
+
+
+@nox.session(name="dev-logs", venv_backend="none")
+def dev_logs(session: nox.Session) -> None:
+    """Follow the logs of the development containers."""
+    compose(session, "logs", "--follow", "--tail=100")
+
+
+@nox.session(venv_backend="none")
+def build(session: nox.Session) -> None:
+    """Build the image of the reference system."""
+    compose(session, "build")
+
+
+def compose(session: nox.Session, *arguments: str) -> None:
+    """Run docker compose on the development files of the reference system."""
+    files = ["--file", "compose.yaml", "--file", "compose.override.yaml"]
+    session.chdir(REFERENCE)
+    session.run(
+        *("docker", "compose", *files, "--profile", "dev"),
+        *arguments,
+        *session.posargs,
+        external=True,
+        interrupt_timeout=60,
+    )
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Fill the wheel folder from the lock, by hash, for builds without a network."""
+    run_script(session, "fetch_wheels")
+
+
+@nox.session(name="compare-images")
+def compare_images(session: nox.Session) -> None:
+    """Build the image twice and compare the content of both."""
+    run_script(session, "compare_images")
+
+
+def run_tests(session: nox.Session, marks: str, *paths: str) -> None:
+    """Run the tests with these marks; none selected is a failure of pytest's own."""
+    install(session, "scripts", "services", "test")
+    session.run("pytest", "-m", marks, *session.posargs, *paths)
+
+
 @nox.session(tags=["check"])
 def test(session: nox.Session) -> None:
-    """Run every test that needs no Docker."""
-    install(session, "scripts", "services", "test")
-    session.run("pytest", "-m", "not docker", *session.posargs)
+    """Run every test that needs neither Docker nor the tools of `security`."""
+    run_tests(session, f"not ({NEEDS_MORE})")
+
+
+@nox.session(name="test-unit", tags=["check"])
+def test_unit(session: nox.Session) -> None:
+    """Run the unit tests: what starts no system and no browser, without the other kinds."""
+    kinds = "system or stack or browser or slow or properties or metamorphic or fuzzing"
+    run_tests(session, f"not ({NEEDS_MORE} or {kinds})")
+
+
+@nox.session(name="quick-test", tags=["check"])
+def quick_test(session: nox.Session) -> None:
+    """Run the tests of the modules that judge and verify, in less than a minute."""
+    session.env["HYPOTHESIS_PROFILE"] = "quick"
+    marks = f"not ({NEEDS_MORE} or stack or system or browser or slow)"
+    run_tests(session, marks, *(f"tests/{name}" for name in QUICK_FOLDERS))
 
 
 @nox.session(name="test-compose", tags=["check"])
 def test_compose(session: nox.Session) -> None:
     """Run the tests that need a Docker engine."""
-    install(session, "scripts", "services", "test")
-    session.run("pytest", "-m", "docker", *session.posargs)
+    run_tests(session, "docker")
+
+
+@nox.session(tags=["check"])
+def mutation(session: nox.Session) -> None:
+    """Change the modules that judge and verify, one place at a time: do tests notice?"""
+    install(session, "scripts", "services", "test", "mutation")
+    session.run("python", "scripts/measure_mutants.py", *session.posargs)
+
+
+@nox.session(tags=["check"])
+def security(session: nox.Session) -> None:
+    """Analyse the code: bandit, semgrep with local rules, known vulnerabilities, licences.
+
+    Inconclusive means that the vulnerability service could not be asked: the session is
+    skipped then, which breaks no build without a network and is no pass (docs/adr/0007).
+    """
+    install(session, "security", lock=SECURITY_LOCK)
+    session.install("--constraint", str(LOCK), "uv")
+    locked = str(Path(session.create_tmp()) / "locked")
+    everything = [name for name in PROJECT["dependency-groups"] if name != "security"]
+    session.run("uv", "venv", "--quiet", "--clear", locked)
+    session.run(
+        *("uv", "pip", "install", "--quiet", "--python", locked, "--constraint", str(LOCK)),
+        *nox.project.dependency_groups(PROJECT, *everything),
+    )
+    audit = ("python", "scripts/audit_code.py", "--environment", locked)
+    try:
+        session.run(*audit, *session.posargs)
+    except nox.command.CommandFailed as problem:
+        if problem.reason == "Returned code 2":
+            session.skip("INCONCLUSIVE, not passed: see static_analysis.json")
+        raise
+
+
+@nox.session(name="test-tools", tags=["check"])
+def test_tools(session: nox.Session) -> None:
+    """Prove that each tool of `security` finds a planted fault."""
+    install(session, "security", lock=SECURITY_LOCK)
+    session.run("pytest", "-m", "tools", "tests/analysis", *session.posargs)
+
+
+@nox.session(tags=["check"])
+def schema(session: nox.Session) -> None:
+    """Check every schema, and every data file against its schema."""
+    run_script(session, "validate_schemas")
+
+
+@nox.session(default=False)
+def ci(session: nox.Session) -> None:
+    """Run what decides about a change where there is no Docker."""
+    for name in ("lint", "typecheck", "schema", "test"):
+        session.notify(name)
 
 
 @nox.session(tags=["check"])
@@ -121,15 +267,21 @@ def format_code(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Resolve all groups into constraints.txt, and the services' part of it into their lock."""
+    """Resolve all groups into constraints.txt, and the services' part of it into their lock.
+
+    The security tools have a lock of their own: semgrep's pins would hold the others back.
+    """
     session.install("--constraint", str(LOCK), "uv")
     # An index of this machine must not leak into the locks: no URL is written.
     options = ["--quiet", "--universal", "--python-version=3.11", "--generate-hashes"]
     options += ["--no-header", "--no-emit-index-url", "--no-emit-find-links"]
-    groups = [f"--group={name}" for name in PROJECT["dependency-groups"]]
+    names = [name for name in PROJECT["dependency-groups"] if name != "security"]
+    groups = [f"--group={name}" for name in names]
     services = ["--group=services", f"--constraint={LOCK}", f"--output-file={SERVICES_LOCK}"]
     os.chdir(ROOT)
     session.run(
         "uv", "pip", "compile", *options, *groups, f"--output-file={LOCK}", *session.posargs
     )
     session.run("uv", "pip", "compile", *options, *services)
+    security = ["--group=security", f"--output-file={SECURITY_LOCK}"]
+    session.run("uv", "pip", "compile", *options, *security)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -41,8 +42,9 @@ def test_a_header_names_packages_of_the_scripts_group(script: Path) -> None:
 
 
 def test_every_dependency_is_locked_with_a_hash() -> None:
-    locked = locked_versions(ROOT / "constraints.txt")
     for group, requirements in GROUPS.items():
+        lock = "constraints-security.txt" if group == "security" else "constraints.txt"
+        locked = locked_versions(ROOT / lock)
         assert names(requirements) <= locked.keys(), group
 
 
@@ -53,7 +55,10 @@ def test_the_services_lock_is_a_part_of_the_one_resolution() -> None:
     assert names(GROUPS["services"]) <= services.keys()
 
 
-@pytest.mark.parametrize("lock", ["constraints.txt", "compose/reference/requirements.txt"])
+@pytest.mark.parametrize(
+    "lock",
+    ["constraints.txt", "constraints-security.txt", "compose/reference/requirements.txt"],
+)
 def test_no_lock_names_an_index(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
@@ -111,24 +116,80 @@ def test_no_script_names_a_service_of_the_reference_system() -> None:
     assert found == []
 
 
-def test_every_make_target_is_a_nox_session() -> None:
-    targets = re.search(
-        r"^SESSIONS := (.*?)\n\.PHONY", (ROOT / "Makefile").read_text(), re.MULTILINE | re.DOTALL
-    )
-    assert targets
+# H6, as the requirement lists them.
+TARGETS = (
+    *("bootstrap", "dev", "dev-logs", "build", "smoke", "proof-pack", "ci", "quick-test", "test"),
+    *("test-unit", "lint", "typecheck", "security", "verify", "schema", "status", "clean-all"),
+)
+# These two work without .venv: one makes it, the other removes it.
+BY_SCRIPT = {"bootstrap": "bootstrap_environment.py", "clean-all": "clean_checkout.py"}
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+
+
+def nox_sessions() -> dict[str, str]:
+    """Session names of the noxfile with the first word of each docstring."""
     source = (ROOT / "noxfile.py").read_text()
-    functions = re.findall(r"@nox\.session(?:\((.*?)\))?\ndef (\w+)\(", source)
-    sessions = set()
-    for options, function in functions:
+    pattern = r'@nox\.session(?:\((.*?)\))?\ndef (\w+)\(.*?\n    """(.*?)\n'
+    found = {}
+    for options, function, text in re.findall(pattern, source):
         named = re.search(r'name="([^"]+)"', options)
-        sessions.add(named[1] if named else function)
-    assert set(targets[1].replace("\\", " ").split()) == sessions
+        found[named[1] if named else function] = text
+    assert source.count("@nox.session") == len(found)
+    return found
+
+
+def make(*arguments: str) -> str:
+    """What make would run, without running it."""
+    command = ["make", "--dry-run", "--always-make", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@needs_make
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_of_h6_runs_its_session_or_script(target: str) -> None:
+    """H6: each target is a thin alias."""
+    ran = make(target)
+    if target in BY_SCRIPT:
+        assert f"scripts/{BY_SCRIPT[target]}" in ran
+    else:
+        assert target in nox_sessions()
+        assert f" -s {target} -- \n" in f"{ran}"
+
+
+def test_every_make_target_is_a_nox_session() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^SESSIONS := (.*?)\n\.PHONY", makefile, re.MULTILINE | re.DOTALL)
+    assert targets
+    assert set(targets[1].replace("\\", " ").split()) == nox_sessions().keys()
+
+
+def test_every_make_target_is_phony() -> None:
+    """A folder of that name, such as tests/, would make it "up to date"."""
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony
+    rules = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    assert {*rules} <= {*phony[1].split()}
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["smoke", "proof-pack"])
+def test_make_takes_a_runtime_and_arguments(target: str) -> None:
+    ran = make(target, "RUNTIME=compose", "ARGS=--key x")
+    assert f"-s {target} -- --runtime compose --key x\n" in ran
+    assert "--runtime" not in make(target)
+
+
+def test_every_session_says_what_it_does() -> None:
+    assert [name for name, text in nox_sessions().items() if len(text.split()) < 4] == []
 
 
 def test_actions_are_pinned_by_commit() -> None:
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         for line in path.read_text().splitlines():
-            if "uses:" in line:
+            # An action of this checkout is pinned with it.
+            if "uses:" in line and "uses: ./" not in line:
                 assert re.search(r"@[0-9a-f]{40} # v", line), f"{path.name}: {line.strip()}"
 
 

@@ -1,0 +1,1 @@
+"""Static analysis and mutation testing: what looks at the code itself."""

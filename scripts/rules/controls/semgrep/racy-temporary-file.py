@@ -1,0 +1,5 @@
+import tempfile
+
+tempfile.mktemp()  # forbidden: racy-temporary-file
+tempfile.mkstemp()
+tempfile.mkdtemp()

@@ -1,0 +1,69 @@
+"""evidence.criteria, where mutants lived: what a gate file says is what is judged (H8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from evidence import criteria
+from evidence.criteria import Criterion, judge, load_criteria
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GATE = """\
+version: 1
+name: made_up
+evidence: x.json
+criteria:
+  - {id: local, metric: /local, equals: ok, unit: word, why: "First.", not_for: [process]}
+  - {id: lost, metric: /counts/lost, at_most: 2, unit: jobs, why: "Second.", exit_code: 3}
+  - {id: free, metric: /free, above: 0.5, unit: ratio, why: "Third."}
+"""
+LOST = Criterion("lost", "/counts/lost", "at_most", 2, "jobs", "Second.", 3)
+FREE = Criterion("free", "/free", "above", 0.5, "ratio", "Third.", None)
+LOCAL = Criterion("local", "/local", "equals", "ok", "word", "First.", None)
+
+
+@pytest.fixture(autouse=True)
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(criteria, "GATE_FOLDER", tmp_path)
+    (tmp_path / "made_up.yaml").write_text(GATE)
+
+
+def test_a_criterion_is_what_its_line_says() -> None:
+    assert load_criteria("made_up") == (LOCAL, LOST, FREE)
+
+
+def test_only_what_a_runtime_cannot_see_is_left_out_for_it() -> None:
+    """What follows the criterion that is left out is still judged."""
+    assert load_criteria("made_up", "process") == (LOST, FREE)
+    assert load_criteria("made_up", "external") == (LOCAL, LOST, FREE)
+
+
+@pytest.mark.parametrize("observed", [1, 0.25, "text", None])
+def test_a_plain_observation_stays_as_it_is(observed: object) -> None:
+    found = judge([LOST], {"counts": {"lost": observed}})[0]
+    assert (found.observed, type(found.observed)) == (observed, type(observed))
+
+
+@pytest.mark.parametrize(
+    ("observed", "shown"), [(True, "True"), ([1], "[1]"), (float("nan"), "nan")]
+)
+def test_any_other_observation_enters_evidence_as_text(observed: object, shown: str) -> None:
+    found = judge([LOST], {"counts": {"lost": observed}})[0]
+    assert (found.observed, found.outcome) == (shown, "failed")
+
+
+def test_the_entry_of_the_summary_names_everything_but_the_exit_code() -> None:
+    assert judge([LOST], {"counts": {"lost": 3}})[0].as_json() == {
+        "id": "lost",
+        "metric": "/counts/lost",
+        "rule": "at_most",
+        "expected": 2,
+        "unit": "jobs",
+        "why": "Second.",
+        "observed": 3,
+        "outcome": "failed",
+    }
