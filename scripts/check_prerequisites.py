@@ -1,11 +1,14 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "docker",
 #     "filelock",
 #     "jsonschema",
+#     "packaging",
 #     "platformdirs",
 #     "psutil",
 #     "pyyaml",
+#     "requests",
 # ]
 # ///
 """Check what every gate needs before it starts (G0), and say what to do about each failure.
@@ -19,7 +22,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from common.cli import Exit, make_parser, run
+from common.cli import Exit, UsageError, make_parser, run
 from common.options import add_output_dir, add_stack
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "python scripts/check_prerequisites.py",
+    "python scripts/check_prerequisites.py --runtime compose",
     "python scripts/check_prerequisites.py --stack my/stack.yaml --json",
 )
 
@@ -37,6 +41,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, EXAMPLES)
     add_stack(parser)
     add_output_dir(parser)
+    parser.add_argument("--runtime", help="a runtime of the stack file (default: its first)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser.parse_args(argv)
 
@@ -51,7 +56,11 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     stack = load_stack(options.stack)
     external = stack.service(stack.workload.service).overridden
     remove_leftovers(options.output_dir)
-    results = run_checks(surroundings(stack, options.output_dir, external=external))
+    if options.runtime not in {None, *stack.runtimes}:
+        known = ", ".join(stack.runtimes)
+        raise UsageError(f"--runtime: expected one of {known}, got {options.runtime!r}")
+    around = surroundings(stack, options.output_dir, external=external, runtime=options.runtime)
+    results = run_checks(around)
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:

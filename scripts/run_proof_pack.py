@@ -2,6 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = [
 #     "cryptography",
+#     "docker",
 #     "filelock",
 #     "jinja2",
 #     "jsonschema",
@@ -101,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     key = load_signer(options.key, options.public_key)
     remove_leftovers(options.output_dir)
     runtime = open_runtime(stack, options.runtime, state=options.state)
+    stack = runtime.stack
     return run_recorded(
         runtime,
         lambda: open_recorder(options, stack, runtime, key, argv),
@@ -173,6 +175,7 @@ def prove(
     try:
         with recorder.step("start services") as step:
             runtime.prepare()
+            write_metadata(runtime.metadata(), recorder)
             started = runtime.start()
             step.detail = f"{len(started)} services ready"
         with recorder.step("check health") as step:
@@ -191,6 +194,14 @@ def prove(
             recorder.judge_step(step)
     finally:
         note_figures(board, plan, recorder)
+
+
+def write_metadata(metadata: dict[str, Any], recorder: Recorder) -> None:
+    """container_metadata.json: what the services run from."""
+    from common.schema import check_value
+
+    check_value(metadata, "container_metadata", "container_metadata.json")
+    recorder.folder.write_json("container_metadata.json", metadata)
 
 
 def run_jobs(options: argparse.Namespace, board: JobBoard, recorder: Recorder) -> None:

@@ -1,11 +1,14 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "docker",
 #     "filelock",
 #     "jsonschema",
+#     "packaging",
 #     "platformdirs",
 #     "psutil",
 #     "pyyaml",
+#     "requests",
 # ]
 # ///
 """Run a stack in the foreground until Ctrl-C, then stop it and leave nothing.
@@ -52,7 +55,6 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     options = parse(argv)
     from stack import records
     from stack.load import load_stack
-    from stack.ports import local_ports, require_free
     from stack.runtime import open_runtime
 
     for line in records.sweep():
@@ -61,7 +63,6 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     stack = load_stack(options.stack, {})
     runtime = open_runtime(stack, options.runtime)
     try:
-        require_free(local_ports(stack.services))
         runtime.prepare()
         show(runtime, runtime.start(), stack.file)
         watch(runtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -11,12 +12,33 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Kinds of tests (H8) that have a folder of their own; whatever stands in it has its mark.
+KINDS = ("fuzzing", "metamorphic", "properties", "system")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with the kind whose folder it stands in."""
+    for item in items:
+        for kind in {*KINDS} & {*item.path.parts}:
+            item.add_marker(getattr(pytest.mark, kind))
+
+
+def _same_examples_every_time() -> None:
+    # The environment of the security tools has no hypothesis, and no test that needs it.
+    with contextlib.suppress(ModuleNotFoundError):
+        from hypothesis import settings
+
+        settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
+        settings.register_profile("quick", settings.get_profile("same"), max_examples=20)
+        settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
 
 def pytest_configure() -> None:
     """PROOF_PACK_REQUIRE names programs whose tests must not be skipped for want of them."""
     for name in os.environ.get("PROOF_PACK_REQUIRE", "").split():
         if shutil.which(name) is None:
             raise pytest.UsageError(f"PROOF_PACK_REQUIRE: expected the program {name}, got none")
+    _same_examples_every_time()
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import check_prerequisites
 import pytest
+from fakes.compose import fake_values, write_compose_stack
+from fakes.engine import fake_engine
 from fakes.system import stack_value, write_stack, write_value
 
 from common.cli import Exit
@@ -40,6 +42,8 @@ def test_a_good_machine_passes_every_check_that_applies(around: Surroundings) ->
     found = {result.name: result.outcome for result in run_checks(around)}
     assert found.pop("requirements-locked") == "skipped"
     assert found.pop("deterministic-mode") == "skipped"
+    for name in ("compose-program", "docker-engine", "engine-disk"):
+        assert found.pop(name) == "skipped"
     assert set(found.values()) == {"passed"}
     assert len(found) == 5
 
@@ -132,3 +136,43 @@ def test_the_script_exits_1_when_a_check_failed(
 def test_this_python_is_new_enough(around: Surroundings) -> None:
     assert around.python == sys.version_info[:3]
     assert outcome(around, "python-version")[0] == "passed"
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Surroundings:
+    """A stack in containers whose engine is a socket that nobody listens at."""
+    path = write_compose_stack(tmp_path, *fake_values())
+    environ = {"DOCKER_HOST": f"unix://{tmp_path}/engine.sock", "PATH": str(tmp_path)}
+    stack = load_stack(path, {})
+    return Surroundings(stack, tmp_path / "out", environ, runtime="compose")
+
+
+def test_without_docker_the_checks_say_what_to_install(composed: Surroundings) -> None:
+    """G0: each failure says what to do."""
+    what, why = outcome(composed, "compose-program")
+    assert what == "failed"
+    assert why.startswith("docker is not installed (not in PATH): install Docker Engine")
+
+
+def test_an_engine_that_does_not_answer_fails(composed: Surroundings) -> None:
+    what, why = outcome(composed, "docker-engine")
+    assert what == "failed"
+    assert why.startswith("no Docker engine answers at unix://")
+    assert outcome(composed, "engine-disk") == ("skipped", "no engine answers")
+
+
+def test_ports_of_another_machine_are_not_checked_here(composed: Surroundings) -> None:
+    remote = replace(composed, environ={**composed.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"})
+    assert outcome(remote, "ports-free") == ("skipped", "the ports are on another machine")
+
+
+def test_a_full_disk_of_the_engine_fails(
+    composed: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake_engine(tmp_path / "engine.sock", tmp_path):
+        assert outcome(composed, "docker-engine")[0] == "passed"
+        assert outcome(composed, "engine-disk")[0] == "passed"
+        monkeypatch.setattr(prerequisites, "MINIMUM_ENGINE_BYTES", 1 << 60)
+        what, why = outcome(composed, "engine-disk")
+    assert what == "failed"
+    assert why.startswith(f"expected {1 << 40} MiB free at {tmp_path}, got ")

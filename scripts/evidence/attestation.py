@@ -39,6 +39,7 @@ def statement(
 ) -> dict[str, Any]:
     """The in-toto statement for a sealed folder.
 
+    Its subjects are the manifest, the summary, the commit and the images that ran.
     The predicate knows no "inconclusive": whatever did not pass is FAILED.
     """
     subject: list[dict[str, Any]] = [
@@ -47,6 +48,9 @@ def statement(
     ]
     if claims.clean_commit is not None:
         subject.append({"name": "commit", "digest": {"gitCommit": claims.clean_commit}})
+    subject += [
+        {"name": f"image {name}", "digest": {"sha256": digest}} for name, digest in claims.images
+    ]
     named = (("contract", claims.contract_sha256), (claims.stack_name, claims.stack_sha256))
     return {
         "_type": STATEMENT_TYPE,

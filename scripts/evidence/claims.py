@@ -15,6 +15,7 @@ from evidence.judging import VERDICTS, finite_number
 
 RUN_ID = re.compile(r"\d{8}-\d{6}(?:-[1-9]\d{0,3})?")
 _KIND = re.compile(r"self-signed|provided")
+_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
@@ -42,6 +43,7 @@ class Claims:
     trace_count: int
     keyid: str
     key_kind: str
+    images: tuple[tuple[str, str], ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -101,6 +103,7 @@ def read_claims(summary: object) -> Claims:
         trace_count=_count(trace),
         keyid=_text(key, "keyid", _HEX64),
         key_kind=_text(key, "kind", _KIND),
+        images=_images(document.get("images", [])),
     )
     check_consistent(document)
     if parse_utc(claims.started_utc) > claims.ended:
@@ -135,6 +138,18 @@ def _criteria(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name, ok in outcomes if ok), tuple(
         name for name, ok in outcomes if not ok
     )
+
+
+def _images(value: object) -> tuple[tuple[str, str], ...]:
+    """Reference and SHA-256 of each image, sorted."""
+    if not isinstance(value, list):
+        raise ClaimError(f"images: expected a list, got {shown(value)}")
+    rows = [_mapping(item, f"images[{number}]") for number, item in enumerate(value)]
+    named = {
+        (_typed(row, "reference", str), _text(row, "id", _IMAGE_ID).removeprefix("sha256:"))
+        for row in rows
+    }
+    return tuple(sorted(named))
 
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:

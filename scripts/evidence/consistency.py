@@ -5,7 +5,7 @@ Source: design.md, "Verdicts"; requirements P2, P9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from common.cli import ConfigurationError
@@ -15,7 +15,7 @@ from evidence.judging import PASSED, RULES, VERDICTS, outcome_of
 # A summary comes from JSON: `Any` stops at the checks of this module.
 Summary = Mapping[str, Any]
 # Sections that a run may lack.
-OPTIONAL = ("golden", "jobs", "latency", "persistence")
+OPTIONAL = ("containers", "golden", "images", "jobs", "latency", "persistence")
 
 
 class ClaimError(ConfigurationError):
@@ -51,7 +51,7 @@ def contradictions(summary: Summary) -> list[str]:
     if (code == 0) != (verdict == PASSED):
         wanted = "0" if verdict == PASSED else "another one than 0"
         found.append(f"verdict {verdict!r}: expected exit code {wanted}, got {shown(code)}")
-    return found + _against_eligible(summary)
+    return found + _containers(summary) + _against_eligible(summary)
 
 
 def _criteria(summary: Summary) -> list[str]:
@@ -72,6 +72,36 @@ def _criteria(summary: Summary) -> list[str]:
             got = shown(row.get("outcome"))
             found.append(f"{shown(name)} ({figures}): expected the outcome {outcome!r}, got {got}")
     return found
+
+
+def _containers(summary: Summary) -> list[str]:
+    """Containers run images that the summary names, and add up to what it counts."""
+    rows = records(summary, "containers")
+    known = {row.get("id") for row in records(summary, "images")}
+    found = [
+        f"containers: expected {shown(row.get('service'))} to run an image of `images`, "
+        f"got {shown(row.get('image_id'))}"
+        for row in rows
+        if row.get("image_id") not in known
+    ]
+    counts = need(summary, "counts", Mapping) if rows else {}
+    for name, of_row in _COUNTED.items():
+        total = sum(of_row(row) for row in rows)
+        if rows and counts.get(name) != total:
+            found.append(f"counts.{name}: expected {total}, got {shown(counts.get(name))}")
+    return found
+
+
+_COUNTED: dict[str, Callable[[Summary], int]] = {
+    "containers": lambda _row: 1,
+    "containers_down": lambda row: row.get("state") != "running" and row.get("task") is not True,
+    "container_restarts": lambda row: _whole(row.get("restarts")),
+    "oom_kills": lambda row: row.get("oom_killed") is not False,
+}
+
+
+def _whole(value: object) -> int:
+    return value if type(value) is int else 1
 
 
 def _against_passed(summary: Summary) -> list[str]:

@@ -6,13 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.cli import ConfigurationError
 from common.documents import read_yaml
 from common.schema import check
 from evidence.judging import FAILED, INCONCLUSIVE, PASSED, RULES, finite_number, outcome_of
+from stack.runtime import runtime_names
 from stack.workload import pointer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from common.documents import Document
 
 __all__ = ["FAILED", "INCONCLUSIVE", "PASSED", "SKIPPED", "Criterion", "Judgement", "judge"]
 
@@ -52,16 +56,21 @@ def load_criteria(name: str, runtime: str = "") -> tuple[Criterion, ...]:
     """The criteria of `scripts/gates/<name>.yaml` that can be judged on a runtime.
 
     A criterion with `not_for` asks what that runtime can't see; a run without it is
-    not eligible for a release (recorder.py).
+    not eligible for a release (recorder.py). One with `only_for` asks what there is
+    nowhere else, such as containers: a run on another runtime owes it nothing.
 
     Raises:
-        ConfigurationError: the file is missing or breaks schemas/gate.schema.json.
+        ConfigurationError: the file is missing or breaks schemas/gate.schema.json, or
+            names a runtime that there is not.
     """
     document = read_yaml(GATE_FOLDER / f"{name}.yaml")
     check(document, "gate")
+    _check_runtimes(document)
     found = []
     for item in document.value["criteria"]:
         if runtime in item.get("not_for", ()):
+            continue
+        if runtime and runtime not in item.get("only_for", (runtime,)):
             continue
         rule = next(rule for rule in RULES if rule in item)
         found.append(
@@ -76,6 +85,25 @@ def load_criteria(name: str, runtime: str = "") -> tuple[Criterion, ...]:
             )
         )
     return tuple(found)
+
+
+def unseen(name: str, runtime: str) -> tuple[str, ...]:
+    """The ids of criteria that this runtime can't see (`not_for`)."""
+    document = read_yaml(GATE_FOLDER / f"{name}.yaml")
+    rows = document.value["criteria"]
+    return tuple(item["id"] for item in rows if runtime in item.get("not_for", ()))
+
+
+def _check_runtimes(document: Document) -> None:
+    known = runtime_names()
+    for index, item in enumerate(document.value["criteria"]):
+        for key in ("not_for", "only_for"):
+            for name in sorted({*item.get(key, ())} - known):
+                line = document.line_of(("criteria", index, key))
+                raise ConfigurationError(
+                    f"{document.path}:{line}: criteria.{index}.{key}: expected a runtime "
+                    f"({', '.join(sorted(known))}), got {name!r}"
+                )
 
 
 def judge(criteria: Sequence[Criterion], evidence: object) -> tuple[Judgement, ...]:

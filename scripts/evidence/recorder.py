@@ -90,10 +90,7 @@ class Recorder:
         """Open the trace."""
         runtime = str(self.envelope["runtime"])
         self.criteria = criteria.load_criteria(self.gate, runtime)
-        judged = {item.id for item in self.criteria}
-        self._not_judged = [
-            item.id for item in criteria.load_criteria(self.gate) if item.id not in judged
-        ]
+        self._not_judged = criteria.unseen(self.gate, runtime)
         self.trace = Trace(self.folder)
         self.trace.add("run started", run_id=self.folder.run_id, **self.envelope)
 

@@ -87,12 +87,32 @@ def _stop(runtime: Runtime, recorder: Recorder) -> None:
     for line in left or ():
         log.warn(line)
         recorder.trace.add("left over", detail=line)
+    _note_containers(runtime.observed(), recorder)
+
+
+def _note_containers(observed: Mapping[str, Any], recorder: Recorder) -> None:
+    """Images and containers into the facts, counted for the criteria; docker_ps.txt (P7)."""
+    recorder.facts |= observed
+    rows = observed.get("containers")
+    if rows is None:
+        return
+    from stack.containers import is_down, render_ps
+
+    recorder.facts["counts"] |= {
+        "containers": len(rows),
+        "containers_down": sum(map(is_down, rows)) if rows else None,
+        "container_restarts": sum(row["restarts"] for row in rows) if rows else None,
+        "oom_kills": sum(row["oom_killed"] for row in rows) if rows else None,
+    }
+    if rows:
+        recorder.folder.write_text("docker_ps.txt", render_ps(rows))
 
 
 def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bool) -> int:
     recorder.print_not_reached()
     with recorder.step(last_step) as step:
         logs = {item.name: runtime.log_path(item.name) for item in runtime.services}
+        logs |= runtime.more_logs()
         step.detail = f"{recorder.write_logs(logs)} logs, report, manifest, signature"
         bundle, summary = recorder.seal(step)
     _print_criteria(recorder, summary)

@@ -10,7 +10,7 @@ from common.cli import ConfigurationError, ScriptError
 from stack.health import probe
 from stack.model import Service, Stack, Store
 from stack.placeholders import fill
-from stack.records import live_records
+from stack.records import Record, live_records
 from stack.runtime import EXTERNAL, Started
 from stack.secret_values import SECRETS_FILE, read_secrets
 
@@ -23,9 +23,17 @@ class ExternalRuntime:
 
     name = EXTERNAL
 
-    def __init__(self, stack: Stack, secrets: Mapping[str, str], state: Path | None) -> None:
-        """Use `create`, which finds the secrets and the state folder."""
+    def __init__(
+        self,
+        stack: Stack,
+        secrets: Mapping[str, str],
+        state: Path | None,
+        record: Record | None,
+        environ: Mapping[str, str],
+    ) -> None:
+        """Use `create`, which finds the secrets, the state folder and the record."""
         self.stack, self.secrets, self._state = stack, secrets, state
+        self._record, self._environ = record, environ
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -85,13 +93,29 @@ class ExternalRuntime:
         """Logs belong to whoever started the stack."""
         return None
 
+    def more_logs(self) -> dict[str, Path]:
+        """No log can be seen."""
+        return {}
+
+    def observed(self) -> dict[str, Any]:
+        """What it runs in can't be seen."""
+        return {}
+
     def store(self, name: str) -> Store | None:
-        """Where a store is, if the state folder is known."""
-        entry = next(iter(self.stack.stores.get(name, {}).values()), None)
+        """Where a store is, if the state folder or the running project is known."""
+        places = self.stack.stores.get(name, {})
+        runtime = self._record.runtime if self._record else next(iter(places), "")
+        entry = places.get(runtime)
         if entry is None or (self._state is None and "{state}" in entry.location):
             return None
-        values = {"state": self._state, "here": self.stack.here}
-        return Store(name, entry.kind, fill(entry.location, values))
+        location = fill(entry.location, {"state": self._state, "here": self.stack.here})
+        if self._record is None or not self._record.project:
+            return Store(name, entry.kind, location)
+        from stack.containers import container_of
+
+        environ = {**self._environ, **self._record.engine}
+        identity = container_of(environ, self._record.project, location)
+        return Store(name, entry.kind, location, identity, environ)
 
 
 def create(stack: Stack, environ: Mapping[str, str], state: Path | None) -> ExternalRuntime:
@@ -115,4 +139,5 @@ def create(stack: Stack, environ: Mapping[str, str], state: Path | None) -> Exte
             f"the secret {missing[0]} of the running stack is not known: export {missing[0]}, "
             f"or give its state folder (with {SECRETS_FILE}) as --state"
         )
-    return ExternalRuntime(stack, secrets, folder)
+    known = next((item for item in running if folder and item.state == str(folder)), None)
+    return ExternalRuntime(stack, secrets, folder, known, environ)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import importlib.metadata
+import inspect
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
+from stack import installed_files
 from stack.environment import environment_folder, locked_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # `python -m venv` brings its own installer, which is no part of the system.
@@ -28,7 +28,7 @@ class InstalledPackages:
 
 
 def verify_installed(requirements: Path) -> InstalledPackages:
-    """Hold the stack's environment against its lock.
+    """Hold the stack's environment in the user's cache against its lock.
 
     Raises:
         ScriptError: a locked package is missing or has another version, one is there
@@ -37,67 +37,78 @@ def verify_installed(requirements: Path) -> InstalledPackages:
     Source: H1.
     """
     folder = environment_folder(requirements)
-    found = {}
-    for distribution in importlib.metadata.distributions(path=[_site_packages(folder)]):
-        name = distribution.metadata["Name"].lower().replace("_", "-").replace(".", "-")
-        found[name] = distribution
+    found = installed_files.installed_packages([_site_packages(folder)])
+    environment = installed_files.marker_environment()
+    repair = f"remove {folder} and run it again"
+    return hold_against_lock(requirements, found, environment, repair)
+
+
+def probe_source() -> str:
+    """The program that looks inside an image: the source of `installed_files` itself."""
+    return inspect.getsource(installed_files)
+
+
+def verify_reported(requirements: Path, report: str, repair: str) -> InstalledPackages:
+    """Hold what the program of `probe_source` printed against a lock.
+
+    Raises:
+        ScriptError: as `verify_installed`, or the report is none.
+    """
+    try:
+        value: dict[str, Any] = json.loads(report)
+        found, environment = value["packages"], value["environment"]
+    except (ValueError, LookupError, TypeError):
+        raise ScriptError(f"expected a report of packages, got {report[:80]!r}: {repair}") from None
+    return hold_against_lock(requirements, found, environment, repair)
+
+
+def hold_against_lock(
+    requirements: Path,
+    found: Mapping[str, Mapping[str, Any]],
+    environment: Mapping[str, str],
+    repair: str,
+) -> InstalledPackages:
+    """Compare packages with a lock.
+
+    Args:
+        requirements: the lock.
+        found: what `installed_packages` gave.
+        environment: what markers are held against.
+        repair: what to do, for the error.
+
+    Raises:
+        ScriptError: the first difference.
+    """
     locked = locked_versions(requirements)
-    versions = {name: item.version for name, item in found.items()}
     for name in sorted(found.keys() - locked.keys() - _INSTALLERS):
-        raise ScriptError(f"{name} is installed but not in {requirements.name}: {_repair(folder)}")
+        raise ScriptError(f"{name} is installed but not in {requirements.name}: {repair}")
     files = 0
     for name, wanted in locked.items():
-        if name not in found and not _applies_here(requirements, name):
+        if name not in found and not _applies(requirements, name, environment):
             continue
-        if versions.get(name) != wanted:
-            got = versions.get(name, "none")
-            raise ScriptError(f"{name}: expected {wanted}, got {got}: {_repair(folder)}")
-        files += _verify_files(found[name], folder)
+        got = found[name]["version"] if name in found else "none"
+        if got != wanted:
+            raise ScriptError(f"{name}: expected {wanted}, got {got}: {repair}")
+        if problem := found[name]["problem"]:
+            raise ScriptError(f"{problem}: {repair}")
+        files += int(found[name]["files"])
     return InstalledPackages(len(found.keys() & locked.keys()), files)
 
 
-def _verify_files(distribution: importlib.metadata.Distribution, folder: Path) -> int:
-    count = 0
-    for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
-        path, recorded = row[0], row[1]
-        if not recorded.startswith("sha256="):
-            continue
-        file = distribution.locate_file(path)
-        try:
-            digest = hashlib.sha256(file.read_bytes()).digest()  # type: ignore[attr-defined]  # a Path
-        except OSError:
-            raise ScriptError(f"{path} is missing: {_repair(folder)}") from None
-        got = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        if got != recorded.removeprefix("sha256="):
-            raise ScriptError(
-                f"{path} was changed after it was installed: expected {recorded}, "
-                f"got sha256={got}: {_repair(folder)}"
-            )
-        count += 1
-    if count == 0:
-        name = distribution.metadata["Name"]
-        raise ScriptError(f"{name} has no recorded hashes to verify: {_repair(folder)}")
-    return count
-
-
-def _applies_here(requirements: Path, name: str) -> bool:
-    """Whether the lock wants the package on this platform (its marker, after the semicolon)."""
+def _applies(requirements: Path, name: str, environment: Mapping[str, str]) -> bool:
+    """Whether the lock wants the package there (its marker, after the semicolon)."""
     from packaging.requirements import Requirement
 
     for line in requirements.read_text("utf-8").splitlines():
         entry = line.removesuffix("\\").strip()
         if entry.lower().startswith(f"{name}==") and ";" in entry:
             marker = Requirement(entry).marker
-            return marker is None or marker.evaluate()
+            return marker is None or marker.evaluate(dict(environment))
     return True
 
 
 def _site_packages(folder: Path) -> str:
     places = [*folder.glob("lib/python*/site-packages"), *folder.glob("Lib/site-packages")]
     if not places:
-        raise ScriptError(f"{folder} is no virtual environment: {_repair(folder)}")
+        raise ScriptError(f"{folder} is no virtual environment: remove {folder} and run it again")
     return str(places[0])
-
-
-def _repair(folder: Path) -> str:
-    return f"remove {folder} and run it again"

@@ -12,6 +12,7 @@ from common.cli import ConfigurationError
 from common.documents import Document, JsonPath, read_yaml
 from common.hashing import sha256_bytes
 from common.schema import check
+from stack.compose_file import read_section
 from stack.model import (
     Golden,
     ProcessRuntimeFile,
@@ -22,6 +23,7 @@ from stack.model import (
     Target,
     Workload,
 )
+from stack.packer import QUERY_NAMES, REPOSITORY_NAMES, read_packer
 from stack.placeholders import unknown_placeholders
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAUNCH_NAMES = frozenset({"python", "state", "here"})
+COMPOSE_NAMES = frozenset({"here", "state", "secrets"})
 JOB_NAMES = frozenset({"index", "strategy", "priority", "target_url", "target_name"})
 
 
@@ -55,11 +58,13 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
         services=tuple(_service(item, environ) for item in value["services"]),
         runtimes=tuple(value["runtimes"]),
         process=_process(value["runtimes"].get("process"), path.resolve().parent),
+        compose=read_section(value["runtimes"].get("compose"), path.resolve().parent),
         secrets=tuple(value.get("secrets", ())),
         required_env=tuple(value.get("required_env", ())),
         stores=_stores(value.get("stores", {})),
         workload=_workload(value["workload"]),
         golden=tuple(_golden(item) for item in value.get("golden", ())),
+        pack=read_packer(value.get("pack")),
     )
     missing = [name for name in stack.required_env if not environ.get(name)]
     if missing:
@@ -110,12 +115,7 @@ def _check_references(document: Document) -> None:
         start_order(_service(item, {}) for item in value["services"])
     except ConfigurationError as problem:
         _refuse(document, ("services",), str(problem))
-    process = value["runtimes"].get("process", {"services": {}})
-    for name in process["services"]:
-        _known(document, ("runtimes", "process", "services", name), name, names)
-    if "process" in value["runtimes"] and (lost := sorted(set(names) - set(process["services"]))):
-        where = ("runtimes", "process", "services")
-        _refuse(document, where, f"expected a command for every service, got none for {lost[0]!r}")
+    _check_runtimes(document, names)
     workload = value["workload"]
     _known(document, ("workload", "service"), workload["service"], names)
     verify = workload["verify"]
@@ -125,6 +125,27 @@ def _check_references(document: Document) -> None:
         _known(document, ("workload", "verify", "memory"), memory["service"], names)
     for index, item in enumerate(value.get("golden", ())):
         _known(document, ("golden", index, "service"), item["service"], names)
+    _check_pack(document, names)
+
+
+def _check_pack(document: Document, names: list[str]) -> None:
+    if pack := document.value.get("pack"):
+        _known(document, ("pack", "service"), pack["service"], names)
+
+
+def _check_runtimes(document: Document, names: list[str]) -> None:
+    value = document.value
+    process = value["runtimes"].get("process", {"services": {}})
+    for name in process["services"]:
+        _known(document, ("runtimes", "process", "services", name), name, names)
+    if "process" in value["runtimes"] and (lost := sorted(set(names) - set(process["services"]))):
+        where = ("runtimes", "process", "services")
+        _refuse(document, where, f"expected a command for every service, got none for {lost[0]!r}")
+    for name in value["runtimes"].get("compose", {}).get("services", {}):
+        _known(document, ("runtimes", "compose", "services", name), name, names)
+    for store, places in value.get("stores", {}).items():
+        for runtime in places:
+            _known(document, ("stores", store, runtime), runtime, [*value["runtimes"]])
 
 
 def _known(document: Document, where: JsonPath, name: str, known: list[str]) -> None:
@@ -151,13 +172,17 @@ def _check_placeholders(document: Document) -> None:
     value = document.value
     secrets = {f"secret:{name}" for name in value.get("secrets", ())}
     for section, names in (
-        (("runtimes",), LAUNCH_NAMES | secrets),
+        (("runtimes", "process"), LAUNCH_NAMES | secrets),
+        (("runtimes", "compose"), COMPOSE_NAMES),
         (("stores",), LAUNCH_NAMES),
         (("workload", "headers"), secrets),
         (("workload", "submit", "body"), JOB_NAMES),
         (("workload", "poll", "path"), frozenset({"job_id"})),
         (("workload", "verify", "memory", "path"), frozenset({"job_id"})),
         (("golden",), secrets),
+        (("pack", "headers"), secrets),
+        (("pack", "query"), QUERY_NAMES),
+        (("pack", "repository"), REPOSITORY_NAMES),
     ):
         part: Any = value
         for key in section:

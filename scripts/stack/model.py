@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from stack.compose_file import ComposeRuntimeFile
+    from stack.packer import Packer
+
 
 @dataclass(frozen=True)
 class Service:
@@ -52,11 +55,17 @@ class ProcessRuntimeFile:
 
 @dataclass(frozen=True)
 class Store:
-    """Where one runtime keeps a store; `location` still holds its placeholders."""
+    """Where one runtime keeps a store.
+
+    In the stack file `location` holds placeholders. For a store inside a container,
+    `container` is its id and `environ` chooses the engine.
+    """
 
     name: str
     kind: str
     location: str
+    container: str = ""
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -124,11 +133,13 @@ class Stack:
     services: tuple[Service, ...]
     runtimes: tuple[str, ...]
     process: ProcessRuntimeFile | None
+    compose: ComposeRuntimeFile | None
     secrets: tuple[str, ...]
     required_env: tuple[str, ...]
     stores: Mapping[str, Mapping[str, Store]]
     workload: Workload
     golden: tuple[Golden, ...]
+    pack: Packer | None = None
 
     @property
     def here(self) -> Path:

@@ -11,8 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common.cli import MINIMUM_PYTHON, ConfigurationError
+from common.cli import MINIMUM_PYTHON, ConfigurationError, ScriptError
 from common.folders import ROOT, cache_folder
+from stack.compose_command import find_compose
+from stack.engine import connect, find_endpoint
 from stack.environment import locked_versions
 from stack.ports import describe_owner, local_ports, port_is_free
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 MINIMUM_FREE_BYTES = 256 << 20
+# Images of a database, a queue and the services, and their volumes.
+MINIMUM_ENGINE_BYTES = 2 << 30
 _DEPENDENCY = re.compile(r'^# +"([A-Za-z0-9._-]+)')
 
 
@@ -36,6 +40,7 @@ class Surroundings:
     environ: Mapping[str, str]
     python: tuple[int, ...] = sys.version_info[:3]
     external: bool = False
+    runtime: str = "process"
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ def ports_free(around: Surroundings) -> str:
     """No service's port is taken."""
     if around.external:
         raise _SkippedError("the stack already runs")
+    if around.runtime == "compose" and not find_endpoint(around.environ).local:
+        raise _SkippedError("the ports are on another machine")
     ports = local_ports(around.stack.services)
     for name, port in ports.items():
         if not port_is_free(port):
@@ -114,13 +121,20 @@ def folders_writable(around: Surroundings) -> str:
 
 def requirements_locked(around: Surroundings) -> str:
     """The stack's own programs have a lock with a hash for every package."""
-    process = around.stack.process
-    if around.external or process is None or process.requirements is None:
+    requirements = _requirements(around)
+    if around.external or requirements is None:
         raise _SkippedError("no program of the stack is installed by us")
     try:
-        return f"{len(locked_versions(process.requirements))} packages with hashes"
+        return f"{len(locked_versions(requirements))} packages with hashes"
     except ConfigurationError as problem:
         raise _FailedError(str(problem)) from None
+
+
+def _requirements(around: Surroundings) -> Path | None:
+    if around.runtime == "compose":
+        python = around.stack.compose and around.stack.compose.python
+        return python.requirements if python else None
+    return around.stack.process.requirements if around.stack.process else None
 
 
 def hash_seed(around: Surroundings) -> str:
@@ -136,6 +150,8 @@ def deterministic_mode(around: Surroundings) -> str:
     process = around.stack.process
     if around.external or process is None:
         raise _SkippedError("the services are not started by us")
+    if around.runtime != "process":
+        raise _SkippedError("the images say what their services run with")
     if process.requirements is None:
         raise _SkippedError("the stack names no Python packages of its own")
     for name, entry in process.services.items():
@@ -148,7 +164,63 @@ def deterministic_mode(around: Surroundings) -> str:
     return f"{len(process.services)} services"
 
 
-BOOT_CHECKS = (python_version, packages_locked, requirements_locked, folders_writable, ports_free)
+def compose_program(around: Surroundings) -> str:
+    """`docker compose` or `docker-compose` is there."""
+    _only_for_compose(around)
+    return find_compose(around.environ).version
+
+
+def docker_engine(around: Surroundings) -> str:
+    """The engine answers, and this user may talk to it."""
+    _only_for_compose(around)
+    engine = connect(around.environ)
+    try:
+        return f"{engine.version()} at {engine.endpoint.url}"
+    finally:
+        engine.close()
+
+
+def engine_disk(around: Surroundings) -> str:
+    """There is room for images and volumes where the engine keeps them."""
+    _only_for_compose(around)
+    try:
+        engine = connect(around.environ)
+    except ScriptError:
+        raise _SkippedError("no engine answers") from None
+    try:
+        root = str(engine.api.info()["DockerRootDir"])
+        local = engine.endpoint.local
+    finally:
+        engine.close()
+    try:
+        free = shutil.disk_usage(root).free if local else None
+    except OSError:
+        free = None
+    if free is None:
+        raise _SkippedError(f"the disk of {root} can't be seen from here")
+    if free < MINIMUM_ENGINE_BYTES:
+        wanted, have = MINIMUM_ENGINE_BYTES >> 20, free >> 20
+        raise _FailedError(
+            f"expected {wanted} MiB free at {root}, got {have} MiB: free space (docker system df)"
+        )
+    return f"{free >> 30} GiB free at {root}"
+
+
+def _only_for_compose(around: Surroundings) -> None:
+    if around.external or around.runtime != "compose":
+        raise _SkippedError("no container is started")
+
+
+BOOT_CHECKS = (
+    python_version,
+    packages_locked,
+    requirements_locked,
+    folders_writable,
+    compose_program,
+    docker_engine,
+    engine_disk,
+    ports_free,
+)
 GATE_CHECKS = (*BOOT_CHECKS, hash_seed, deterministic_mode)
 
 
@@ -161,7 +233,7 @@ def run_checks(
         name = check.__name__.replace("_", "-")
         try:
             results.append(CheckResult(name, PASSED, check(around)))
-        except _FailedError as problem:
+        except (_FailedError, ScriptError) as problem:
             results.append(CheckResult(name, FAILED, str(problem)))
         except _SkippedError as reason:
             results.append(CheckResult(name, SKIPPED, str(reason)))
@@ -180,6 +252,9 @@ def _script_dependencies() -> set[str]:
     return found
 
 
-def surroundings(stack: Stack, output_dir: Path, *, external: bool = False) -> Surroundings:
-    """The surroundings of this process."""
-    return Surroundings(stack, output_dir, os.environ, external=external)
+def surroundings(
+    stack: Stack, output_dir: Path, *, external: bool = False, runtime: str | None = None
+) -> Surroundings:
+    """The surroundings of this process; `runtime` is by default the stack file's first."""
+    chosen = runtime or stack.runtimes[0]
+    return Surroundings(stack, output_dir, os.environ, external=external, runtime=chosen)

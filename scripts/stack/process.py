@@ -61,7 +61,12 @@ class ProcessRuntime:
         return self.stack.services
 
     def prepare(self) -> None:
-        """Build the stack's environment and run its prepare commands."""
+        """Build the stack's environment and run its prepare commands.
+
+        Raises:
+            ScriptError: a port is taken: said before anything is built.
+        """
+        ports.require_free(ports.local_ports(self.services))
         self._in_use = True
         self.programs.build()
 
@@ -221,6 +226,14 @@ class ProcessRuntime:
         """What a service wrote to stdout and stderr."""
         path = self.programs.logs / f"{name}.log"
         return path if path.is_file() else None
+
+    def more_logs(self) -> dict[str, Path]:
+        """Only services write logs here."""
+        return {}
+
+    def observed(self) -> dict[str, Any]:
+        """No image, no container."""
+        return {}
 
     def store(self, name: str) -> Store | None:
         """Where a store of this run is."""

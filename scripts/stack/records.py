@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from common.cli import ConfigurationError
+from common.cli import ConfigurationError, ScriptError
 from common.folders import cache_folder
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 MARKER = "PROOF_PACK_RUN"
 _END_SECONDS = 5.0
+_ENGINE_SECONDS = 20
 
 
 @dataclass
 class Record:
-    """One started stack: who started it, what runs, where its state is."""
+    """One started stack: who started it, what runs, where its state is.
+
+    `project` is a Compose project, and `engine` the variables that choose its engine.
+    """
 
     marker: str
     stack_file: str
@@ -36,6 +40,9 @@ class Record:
     harness_birth: str
     state: str
     processes: dict[str, tuple[int, str]] = field(default_factory=dict)
+    runtime: str = "process"
+    project: str = ""
+    engine: dict[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -54,7 +61,7 @@ class Record:
         self.path.unlink(missing_ok=True)
 
 
-def new_record(stack_file: Path) -> Record:
+def new_record(stack_file: Path, runtime: str = "process") -> Record:
     """A record of this process, with an empty private state folder (mode 0700).
 
     Raises:
@@ -68,6 +75,7 @@ def new_record(stack_file: Path) -> Record:
         os.getpid(),
         birth(os.getpid()),
         str(state),
+        runtime=runtime,
     )
     try:
         record.save()
@@ -104,8 +112,32 @@ def sweep() -> list[str]:
         if Path(record.state).exists():
             shutil.rmtree(record.state, ignore_errors=True)
             ended.append(f"removed the state folder of run {record.marker}")
-        record.remove()
+        lines, removed = _remove_project(record)
+        ended += lines
+        if removed:
+            record.remove()
     return ended + _sweep_nameless()
+
+
+def _remove_project(record: Record) -> tuple[list[str], bool]:
+    """Take down the containers of a record; whether none can be left.
+
+    Where the engine is not there now, the record stays for a later command.
+    """
+    if not record.project:
+        return [], True
+    from stack.engine import connect
+    from stack.leftovers import remove_project
+
+    unchosen = {key: text for key, text in os.environ.items() if not key.startswith("DOCKER_")}
+    try:
+        engine = connect({**unchosen, **record.engine}, _ENGINE_SECONDS)
+        try:
+            return remove_project(engine, record.project), True
+        finally:
+            engine.close()
+    except (ScriptError, ImportError) as problem:
+        return [f"the project {record.project} may still be there: {problem}"], False
 
 
 def end_processes(processes: list[psutil.Process]) -> list[str]:

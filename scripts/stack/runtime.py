@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from common.cli import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from stack.model import Service, Stack, Store
 
@@ -35,6 +35,8 @@ class Runtime(Protocol):
     """The life cycle of a system under proof."""
 
     name: str
+    stack: Stack
+    """The stack with its services where this runtime has them."""
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -83,8 +85,20 @@ class Runtime(Protocol):
     def log_path(self, name: str) -> Path | None:
         """The file with a service's whole log; None where the runtime can't see it."""
 
+    def more_logs(self) -> Mapping[str, Path]:
+        """Logs of what runs beside the services of the stack file, by name."""
+
+    def observed(self) -> dict[str, Any]:
+        """After `stop`: `images` and `containers` for the summary, where there are any."""
+
     def store(self, name: str) -> Store | None:
         """Where a store is, placeholders filled; None where that is not known."""
+
+
+def runtime_names() -> frozenset[str]:
+    """Every runtime: a module beside this one that has `create`."""
+    modules = Path(__file__).parent.glob("*.py")
+    return frozenset(path.stem for path in modules if "\ndef create(" in path.read_text("utf-8"))
 
 
 def open_runtime(

@@ -5,15 +5,25 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from stack.health import POLL_SECONDS, probe
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from stack.child import Child
     from stack.model import Service
+
+
+class Watched(Protocol):
+    """What runs a service: a child process, a container."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+
+    def exit_text(self) -> str:
+        """How it ended, for people."""
 
 
 class Events(queue.SimpleQueue[tuple[str, str, str]]):
@@ -38,20 +48,20 @@ class Watchers:
         for thread in self._threads:
             thread.join()
 
-    def watch(self, service: Service, child: Child) -> None:
+    def watch(self, service: Service, child: Watched) -> None:
         """Poll health, then readiness, and report each once; or one failure."""
         thread = threading.Thread(target=self._poll, args=(service, child), daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _poll(self, service: Service, child: Child) -> None:
+    def _poll(self, service: Service, child: Watched) -> None:
         deadline = time.monotonic() + service.start_seconds
         for kind, path in (("healthy", service.health), ("ready", service.ready)):
             if not self._poll_until(service, child, path, deadline):
                 return
             self._events.put((kind, service.name, ""))
 
-    def _poll_until(self, service: Service, child: Child, path: str, deadline: float) -> bool:
+    def _poll_until(self, service: Service, child: Watched, path: str, deadline: float) -> bool:
         while not self._over.is_set():
             seen = probe(service.url + path)
             if seen.healthy:

@@ -7,7 +7,9 @@ refuse (accepts no job), fail_jobs (two of three fail), stuck (jobs never end),
 lose_results (completed, not stored), wrong_results (stored content differs), duplicate
 (stores each result twice), same_id (one id for every job), forget (a job is gone when it
 is asked for again), wrong_memory (another digest than the store's), helper (starts a
-short program that ends by itself), leak (writes a private key into its log).
+short program that ends by itself), leak (writes a private key into its log), eat (takes
+all the memory it can get), crash_once (ends with 7 when there is work, the first time),
+wait_for_crash (takes work only after that).
 """
 
 from __future__ import annotations
@@ -64,6 +66,23 @@ def make_job(key: str) -> dict[str, object]:
         return job
 
 
+def crash_once() -> None:
+    """End when the other service has work, but only the first time."""
+    while not (STATE / "work").exists():
+        time.sleep(0.02)
+    if not (STATE / "crashed").exists():
+        (STATE / "crashed").touch()
+        os._exit(7)
+
+
+def wait_for_crash() -> None:
+    """Let the other service end, and the engine see it."""
+    (STATE / "work").touch()
+    while not (STATE / "crashed").exists():
+        time.sleep(0.02)
+    time.sleep(1)
+
+
 def remembered(job_id: str) -> str:
     """The digest of a stored result, as a second service sees it."""
     with sqlite3.connect(STATE / "results.db") as database:
@@ -113,6 +132,8 @@ class Handler(BaseHTTPRequestHandler):
         if FAULT == "refuse" or self.headers.get("Authorization") != f"Bearer {os.environ['KEY']}":
             self.answer(401, {"error": "refused"})
             return
+        if FAULT == "wait_for_crash":
+            wait_for_crash()
         key = self.headers.get("Idempotency-Key", str(len(JOBS)))
         print(f"{NAME} took {body.decode()} with key {os.environ['KEY']}", flush=True)
         self.answer(201, make_job(key))
@@ -146,8 +167,13 @@ def main() -> None:
             sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
             os.execve(sys.executable, sleeper, {} if FAULT == "hidden" else dict(os.environ))  # noqa: S606
         os._exit(0)
-    server = Server(("127.0.0.1", PORT), Handler)
+    if FAULT == "eat":
+        hoard = [bytearray(1 << 20) for _ in range(4096)]
+        print(len(hoard), flush=True)
+    server = Server((os.environ.get("HOST", "127.0.0.1"), PORT), Handler)
     print(f"{NAME} serves at {time.time()}", flush=True)
+    if FAULT == "crash_once":
+        threading.Thread(target=crash_once, daemon=True).start()
     server.serve_forever()
 
 

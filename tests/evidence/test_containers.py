@@ -1,0 +1,154 @@
+"""Images and containers of a summary are held against each other and the attestation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundles import (
+    IMAGE,
+    SUMMARY,
+    container,
+    in_containers,
+    make_bundle,
+    make_key,
+    read_payload,
+    rebuild_manifest,
+    seal_again,
+    sign_manifest,
+)
+
+from common.cli import ConfigurationError
+from evidence import criteria
+from evidence.criteria import load_criteria, unseen
+from evidence.public_key import load_public_key
+from evidence.verify import verify_bundle
+from stack.containers import render_ps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundles import KeyPair
+
+ROWS = (container("front"), container("jobs", restarts=2), container("db", oom_killed=True))
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> KeyPair:
+    return make_key(tmp_path / "keys")
+
+
+def refusals(bundle: Path, key: KeyPair) -> list[str]:
+    return verify_bundle(bundle, load_public_key(key.public)).refusals
+
+
+def change(bundle: Path, **values: Any) -> None:
+    """Replace top-level values of the summary."""
+    path = bundle / "evidence" / SUMMARY
+    text = json.dumps(json.loads(path.read_bytes()) | values, indent=2, sort_keys=True)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def test_images_are_subjects_of_the_attestation(tmp_path: Path, key: KeyPair) -> None:
+    """Design, "Evidence": subjects: manifest, git commit, image digests."""
+    bundle = make_bundle(tmp_path / "runs", key.signer, **in_containers(*ROWS))
+    assert {
+        "name": f"image {IMAGE['reference']}",
+        "digest": {"sha256": IMAGE["id"].removeprefix("sha256:")},
+    } in read_payload(bundle)["subject"]
+    assert refusals(bundle, key) == []
+
+
+def test_a_summary_that_names_other_images_than_its_attestation_is_refused(
+    tmp_path: Path, key: KeyPair
+) -> None:
+    """Manifest and signature are made again, the attestation only gets the new digests."""
+    bundle = make_bundle(tmp_path / "runs", key.signer, **in_containers())
+    change(bundle, images=[{**IMAGE, "id": f"sha256:{'e' * 64}"}])
+    seal_again(bundle, key.signer)
+    (line,) = refusals(bundle, key)
+    assert line.startswith("attestation.sigstore.json: subject[3].digest.sha256: expected")
+
+
+def test_a_summary_that_hides_an_image_is_refused(tmp_path: Path, key: KeyPair) -> None:
+    bundle = make_bundle(tmp_path / "runs", key.signer, **in_containers())
+    change(bundle, images=[])
+    rebuild_manifest(bundle)
+    sign_manifest(bundle, key.signer)
+    assert any(
+        line.startswith("attestation.sigstore.json: subject") for line in refusals(bundle, key)
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ({"images": []}, "to run an image of `images`"),
+        ({"images": "none"}, "images: expected a list"),
+        ({"images": [{"reference": "x", "id": "sha256:short"}]}, "id: expected a text like sha256"),
+        ({"images": [{"id": IMAGE["id"]}]}, "reference: expected str"),
+        ({"containers": ["x"]}, "containers: expected a list of objects"),
+        ({"counts": {}}, "counts.containers: expected 3, got None"),
+        (in_containers(*ROWS, containers=2), "counts.containers: expected 3, got 2"),
+        (
+            in_containers(*ROWS, container_restarts=0),
+            "counts.container_restarts: expected 2, got 0",
+        ),
+        (in_containers(*ROWS, oom_kills=0), "counts.oom_kills: expected 1, got 0"),
+        (
+            in_containers(container("a", state="exited", exit_code=1), containers_down=0),
+            "counts.containers_down: expected 1, got 0",
+        ),
+        (
+            in_containers(container("a", restarts=None) | {"restarts": 0}, container_restarts=1),
+            "counts.container_restarts: expected 0, got 1",
+        ),
+    ],
+)
+def test_containers_that_contradict_the_summary_are_refused(
+    tmp_path: Path, key: KeyPair, broken: dict[str, Any], says: str
+) -> None:
+    """Even when its own signer seals it again."""
+    bundle = make_bundle(tmp_path / "runs", key.signer, **in_containers(*ROWS))
+    change(bundle, **broken)
+    seal_again(bundle, key.signer)
+    assert any(says in line for line in refusals(bundle, key)), refusals(bundle, key)
+
+
+def test_criteria_of_containers_are_owed_by_containers_only() -> None:
+    ids = {"containers-seen", "containers-up", "no-restarts", "no-memory-kills"}
+    for gate in ("proof_pack", "smoke"):
+        assert ids <= {item.id for item in load_criteria(gate, "compose")}
+        assert not ids & {item.id for item in load_criteria(gate, "process")}
+        assert not ids & {*unseen(gate, "process")}
+
+
+def test_what_a_runtime_can_not_see_stays_a_reservation() -> None:
+    assert unseen("proof_pack", "external") == ("nothing-left",)
+    assert unseen("proof_pack", "compose") == ()
+
+
+@pytest.mark.parametrize("key", ["not_for", "only_for"])
+def test_a_criterion_for_a_runtime_that_there_is_not_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr(criteria, "GATE_FOLDER", tmp_path)
+    (tmp_path / "odd.yaml").write_text(
+        "version: 1\nname: odd\nevidence: x.json\ncriteria:\n"
+        f"  - {{id: x, metric: /x, unit: u, why: w, equals: 0, {key}: [swarms]}}\n"
+    )
+    with pytest.raises(ConfigurationError, match=rf"criteria\.0\.{key}: expected a runtime"):
+        load_criteria("odd")
+
+
+def test_docker_ps_shows_how_each_container_fared() -> None:
+    rows = [
+        *ROWS,
+        container("task", state="exited", exit_code=0, task=True, ports=["0.0.0.0:1->1/tcp"]),
+    ]
+    lines = render_ps(rows).splitlines()
+    assert lines[0].split() == ["NAME", "IMAGE", "ID", "STATE", "HEALTH", "RESTARTS", "PORTS"]
+    assert "running, killed for memory" in lines[3]
+    assert lines[4].endswith("0.0.0.0:1->1/tcp")
+    assert "exited (0)" in lines[4]
