@@ -10,7 +10,7 @@ import run_benchmarks
 
 from benchmarks.comparison import Benchmark, seconds
 from benchmarks.sample import Shape, measure_bundle
-from common.cli import Exit, ScriptError, UsageError
+from common.cli import ConfigurationError, Exit, ScriptError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +35,20 @@ def test_a_missed_goal_exits_1(
     (row,) = json.loads(output.read_text())["benchmarks"]
     assert row["ratio"] == ours
     assert row["met"] is (code == Exit.PASSED)
+
+
+def test_what_can_not_be_measured_is_named_and_exits_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(_options: argparse.Namespace) -> list[Benchmark]:
+        raise ConfigurationError("docker is not installed: install it")
+
+    good = {"planted": lambda _options: planted(1.0)}
+    monkeypatch.setattr(run_benchmarks, "BENCHMARKS", {**good, "docker": measure})
+    output = tmp_path / "benchmarks.json"
+    assert run_benchmarks.main(["--output", str(output)]) == Exit.INCONCLUSIVE
+    (row,) = json.loads(output.read_text())["not_measured"]
+    assert row == {"name": "docker", "reason": "docker is not installed: install it"}
 
 
 def test_the_ratio_is_the_median_of_the_pairs() -> None:
