@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from stack.image_content import ImageContent
+    from images.content import ImageContent
 
 EXAMPLES = (
     "python scripts/compare_images.py proof-pack/reference:local registry.example/reference:1",
@@ -48,8 +48,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Compare and say so."""
     options = parse(argv)
-    from stack.engine import connect
-    from stack.image_content import differences, read_image
+    from images.content import differences, read_image
+    from stack.compose.engine import connect
 
     engine = connect(os.environ, EXPORT_SECONDS)
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Mapping, Sequence
 
-    from stack.wheels import Locks, WheelFolder
+    from images.wheels import Locks, WheelFolder
 
 REFERENCE = ROOT / "compose/reference"
 LOCKS = ("requirements.txt", "requirements-ci.txt")
@@ -59,9 +59,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Fill the folder, unless it is complete."""
     options = parse(argv)
-    from stack.engine import connect
-    from stack.wheel_download import TIMEOUT_SECONDS, ensure_image
-    from stack.wheels import complete, read_locks
+    from images.wheel_download import TIMEOUT_SECONDS, ensure_image
+    from images.wheels import complete, read_locks
+    from stack.compose.engine import connect
 
     log.set_quiet(options.json)
     folder: Path = options.output_dir.resolve()
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> Exit:
         wheels = complete(folder, locks, base)
         fetched = wheels is None
         if wheels is None:
-            from stack.wheel_download import download
+            from images.wheel_download import download
 
             variables, certificates = settings()
             chunks = download(
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> Exit:
 
 def settings() -> tuple[Mapping[str, str], bytes | None]:
     """What the user's own pip is told: variables and certificates."""
-    from stack.pip_settings import certificates, pip_environment
+    from images.pip_settings import certificates, pip_environment
 
     home = Path.home()
     return pip_environment(os.environ, home), certificates(os.environ, home)
@@ -108,7 +108,7 @@ def fill_from(
 
     from common.folders import cache_folder
     from common.streams import buffered
-    from stack.wheels import fill
+    from images.wheels import fill
 
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_folder() / "wheels.lock"):
@@ -122,7 +122,7 @@ def refuse_foreign(folder: Path) -> None:
     Raises:
         ConfigurationError: it holds something that this script didn't write.
     """
-    from stack.wheels import MARKER
+    from images.wheels import MARKER
 
     if not folder.exists() or (folder / MARKER).is_file():
         return

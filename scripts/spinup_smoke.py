@@ -2,6 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = [
 #     "cryptography",
+#     "docker",
 #     "filelock",
 #     "jinja2",
 #     "jsonschema",
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     key = load_signer(options.key, options.public_key)
     remove_leftovers(options.output_dir)
     runtime = open_runtime(stack, options.runtime)
+    stack = runtime.stack  # on a remote engine its services answer at another address
 
     def work(recorder: Recorder) -> None:
         from stack.jobs import JobBoard, JobRun
@@ -160,7 +162,9 @@ def boot(options: argparse.Namespace, stack: Stack, runtime: Runtime, recorder: 
     from stack.prerequisites import BOOT_CHECKS, FAILED, run_checks, surroundings
 
     with recorder.step("validate environment") as step:
-        checks = run_checks(surroundings(stack, options.output_dir), BOOT_CHECKS)
+        checks = run_checks(
+            surroundings(stack, options.output_dir, runtime=runtime.name), BOOT_CHECKS
+        )
         recorder.facts["prerequisites"] = [dict(vars(check)) for check in checks]
         for check in checks:
             if check.outcome == FAILED:

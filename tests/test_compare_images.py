@@ -12,7 +12,7 @@ import compare_images
 import pytest
 
 from common.cli import Exit, ScriptError
-from stack.image_content import SETTINGS, ImageContent, differences, read_entries, read_settings
+from images.content import SETTINGS, ImageContent, differences, read_entries, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

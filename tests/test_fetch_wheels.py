@@ -14,9 +14,9 @@ import pytest
 
 from common.cli import ConfigurationError, ScriptError
 from common.streams import buffered
-from stack.pip_settings import certificates, pip_environment
-from stack.wheel_download import _lines, _meaning
-from stack.wheels import MARKER, Locks, complete, fill, read_locks
+from images.pip_settings import certificates, pip_environment
+from images.wheel_download import _lines, _meaning
+from images.wheels import MARKER, Locks, complete, fill, read_locks
 
 if TYPE_CHECKING:
     from pathlib import Path

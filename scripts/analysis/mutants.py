@@ -80,6 +80,9 @@ def _settings(plan: Plan) -> str:
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not docker and not tools"],
         "pytest_add_cli_args_test_selection": list(plan.tests),
         "use_git_change_detection": False,
+        # A mutant that waits for ever is waited for: thrice the time of its tests is enough.
+        "timeout_multiplier": 3.0,
+        "timeout_constant": 5.0,
     }
     pytest = {
         "pythonpath": ["src", "compose/reference", "tests"],

@@ -13,7 +13,7 @@ from common.cli import ScriptError
 if TYPE_CHECKING:
     import argparse
 
-    from stack.compose_command import Compose
+    from stack.compose.command import Compose
 
 COMPOSE_RATIO = 1.1
 _MOST_SECONDS = 300.0

@@ -96,7 +96,7 @@ def _note_containers(observed: Mapping[str, Any], recorder: Recorder) -> None:
     rows = observed.get("containers")
     if rows is None:
         return
-    from stack.containers import is_down, render_ps
+    from stack.compose.containers import is_down, render_ps
 
     recorder.facts["counts"] |= {
         "containers": len(rows),

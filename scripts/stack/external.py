@@ -111,7 +111,7 @@ class ExternalRuntime:
         location = fill(entry.location, {"state": self._state, "here": self.stack.here})
         if self._record is None or not self._record.project:
             return Store(name, entry.kind, location)
-        from stack.containers import container_of
+        from stack.compose.containers import container_of
 
         environ = {**self._environ, **self._record.engine}
         identity = container_of(environ, self._record.project, location)

@@ -12,7 +12,7 @@ from common.cli import ConfigurationError
 from common.documents import Document, JsonPath, read_yaml
 from common.hashing import sha256_bytes
 from common.schema import check
-from stack.compose_file import read_section
+from stack.compose.file import read_section
 from stack.model import (
     Golden,
     ProcessRuntimeFile,

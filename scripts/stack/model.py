@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from stack.compose_file import ComposeRuntimeFile
+    from stack.compose.file import ComposeRuntimeFile
     from stack.packer import Packer
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from common.cli import ScriptError
-from stack.containers import ask
-from stack.engine import connect
+from stack.compose.containers import ask
+from stack.compose.engine import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
     from stack.model import Store
 
 # One environment variable holds at most 128 KiB on Linux.

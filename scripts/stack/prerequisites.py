@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from common.cli import MINIMUM_PYTHON, ConfigurationError, ScriptError
 from common.folders import ROOT, cache_folder
-from stack.compose_command import find_compose
-from stack.engine import connect, find_endpoint
+from stack.compose.command import find_compose
+from stack.compose.engine import connect, find_endpoint
 from stack.environment import locked_versions
 from stack.ports import describe_owner, local_ports, port_is_free
 

@@ -126,8 +126,8 @@ def _remove_project(record: Record) -> tuple[list[str], bool]:
     """
     if not record.project:
         return [], True
-    from stack.engine import connect
-    from stack.leftovers import remove_project
+    from stack.compose.engine import connect
+    from stack.compose.leftovers import remove_project
 
     unchosen = {key: text for key, text in os.environ.items() if not key.startswith("DOCKER_")}
     try:

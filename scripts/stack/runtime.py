@@ -1,6 +1,6 @@
 """What every runtime offers; a new runtime is one module beside this one.
 
-A module `stack/<runtime>.py` has `create(stack, environ) -> Runtime`.
+A module or package `stack/<runtime>` has `create(stack, environ) -> Runtime`.
 """
 
 from __future__ import annotations
@@ -96,9 +96,13 @@ class Runtime(Protocol):
 
 
 def runtime_names() -> frozenset[str]:
-    """Every runtime: a module beside this one that has `create`."""
-    modules = Path(__file__).parent.glob("*.py")
-    return frozenset(path.stem for path in modules if "\ndef create(" in path.read_text("utf-8"))
+    """Every runtime: a module or package beside this one that has `create`."""
+    here = Path(__file__).parent
+    modules = {path.stem: path for path in here.glob("*.py")}
+    modules |= {path.parent.name: path for path in here.glob("*/__init__.py")}
+    return frozenset(
+        name for name, path in modules.items() if "\ndef create(" in path.read_text("utf-8")
+    )
 
 
 def open_runtime(

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jobs_in_flight import JOBS, board_of, settle, submit_all
 
-from stack.compose import ComposeRuntime, create
-from stack.containers import list_project
+from stack.compose import create
+from stack.compose.containers import list_project
 from stack.health import probe
 from stack.jobs import COMPLETED, NOT_SUBMITTED
 from stack.load import load_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from stack.compose.runtime import ComposeRuntime
 
 pytestmark = pytest.mark.docker
 REFERENCE = Path(__file__).resolve().parents[2] / "compose/reference/stack.yaml"

@@ -1,4 +1,4 @@
-"""stack.compose on a real engine: start, observe, stop, and nothing left."""
+"""stack.compose.runtime on a real engine: start, observe, stop, and nothing left."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.runtimes import Opened, left_of
 
-from stack.containers import ask, list_project
+from stack.compose.containers import ask, list_project
+from stack.compose.leftovers import anonymous_volumes, volumes_left
 from stack.health import check_services
-from stack.leftovers import anonymous_volumes, volumes_left
 from stack.ports import local_ports, port_is_free
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from stack.compose import ComposeRuntime
+    from stack.compose.runtime import ComposeRuntime
 
 pytestmark = pytest.mark.docker
 

@@ -1,4 +1,4 @@
-"""stack.compose on a real engine: each kind of trouble ends the start with one clear line."""
+"""The Compose runtime on a real engine: each kind of trouble ends the start with one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from stack.compose import ComposeRuntime
+    from stack.compose.runtime import ComposeRuntime
 
     Change = Callable[[dict[str, Any], dict[str, Any]], object]
 

@@ -12,8 +12,8 @@ import pytest
 from fakes.system import write_stack
 
 from common.cli import ScriptError
-from stack.containers import ask
-from stack.engine import Engine, connect
+from stack.compose.containers import ask
+from stack.compose.engine import Engine, connect
 from stack.load import load_stack
 from stack.model import Store, Workload
 from stack.persistence import stored_results

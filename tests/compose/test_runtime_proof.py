@@ -16,8 +16,8 @@ from fakes.runtimes import Opened
 
 from common.cli import Exit, ScriptError
 from evidence.verify import verify_bundle
-from stack.engine import connect
-from stack.images import run_once
+from stack.compose.engine import connect
+from stack.compose.images import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""stack.compose with an engine behind TCP: secrets go there, and it may go away."""
+"""stack.compose.runtime with an engine behind TCP: secrets go there, and it may go away."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fakes.runtimes import Opened, left_of
 
 from common.cli import ScriptError
 from stack import records
-from stack.compose_secrets import RemoteSecrets
-from stack.engine import connect
+from stack.compose.engine import connect
+from stack.compose.secret_files import RemoteSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

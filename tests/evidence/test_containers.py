@@ -24,7 +24,7 @@ from evidence import criteria
 from evidence.criteria import load_criteria, unseen
 from evidence.public_key import load_public_key
 from evidence.verify import verify_bundle
-from stack.containers import render_ps
+from stack.compose.containers import render_ps
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from common.cli import ConfigurationError
 from evidence import criteria
-from evidence.criteria import Criterion, judge, load_criteria
+from evidence.criteria import Criterion, judge, load_criteria, unseen
+from stack.runtime import runtime_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +21,12 @@ evidence: x.json
 criteria:
   - {id: local, metric: /local, equals: ok, unit: word, why: "First.", not_for: [process]}
   - {id: lost, metric: /counts/lost, at_most: 2, unit: jobs, why: "Second.", exit_code: 3}
-  - {id: free, metric: /free, above: 0.5, unit: ratio, why: "Third."}
+  - {id: boxes, metric: /boxes, below: 9, unit: boxes, why: "Third.", only_for: [compose]}
+  - {id: free, metric: /free, above: 0.5, unit: ratio, why: "Fourth."}
 """
 LOST = Criterion("lost", "/counts/lost", "at_most", 2, "jobs", "Second.", 3)
-FREE = Criterion("free", "/free", "above", 0.5, "ratio", "Third.", None)
+FREE = Criterion("free", "/free", "above", 0.5, "ratio", "Fourth.", None)
+BOXES = Criterion("boxes", "/boxes", "below", 9, "boxes", "Third.", None)
 LOCAL = Criterion("local", "/local", "equals", "ok", "word", "First.", None)
 
 
@@ -33,13 +37,33 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_criterion_is_what_its_line_says() -> None:
-    assert load_criteria("made_up") == (LOCAL, LOST, FREE)
+    assert load_criteria("made_up") == (LOCAL, LOST, BOXES, FREE)
 
 
 def test_only_what_a_runtime_cannot_see_is_left_out_for_it() -> None:
     """What follows the criterion that is left out is still judged."""
     assert load_criteria("made_up", "process") == (LOST, FREE)
     assert load_criteria("made_up", "external") == (LOCAL, LOST, FREE)
+    assert load_criteria("made_up", "compose") == (LOCAL, LOST, BOXES, FREE)
+
+
+def test_what_a_runtime_cannot_see_is_named_and_what_it_does_not_owe_is_not() -> None:
+    assert unseen("made_up", "process") == ("local",)
+    assert unseen("made_up", "compose") == unseen("made_up", "external") == ()
+
+
+@pytest.mark.parametrize("key", ["not_for", "only_for"])
+def test_a_runtime_that_there_is_not_is_refused_with_its_line(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "made_up.yaml"
+    path.write_text(
+        f"{GATE}  - {{id: x, metric: /x, equals: 1, unit: u, why: w,\n     {key}: [moon]}}\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load_criteria("made_up")
+    names = ", ".join(sorted(runtime_names()))
+    assert str(caught.value) == (
+        f"{path}:10: criteria.4.{key}: expected a runtime ({names}), got 'moon'"
+    )
 
 
 @pytest.mark.parametrize("observed", [1, 0.25, "text", None])

@@ -104,10 +104,10 @@ def test_a_folder_that_cannot_be_sealed_says_why_and_how_much_more(tmp_path: Pat
         build(tmp_path)
     wanted = "evidence can't be sealed: 'one': expected a regular file, got a symbolic link"
     assert str(caught.value) == wanted
-    for name in ("two", "three"):
+    for more, name in enumerate(("two", "three"), 1):
         (tmp_path / name).symlink_to("nowhere")
-    with pytest.raises(ArtifactError, match=r"symbolic link \(and 2 more\)$"):
-        build(tmp_path)
+        with pytest.raises(ArtifactError, match=rf"symbolic link \(and {more} more\)$"):
+            build(tmp_path)
 
 
 def test_a_file_that_no_thread_hashed_is_not_left_out_silently(

@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fakes.compose import PYTHON_IMAGE, fake_values, write_compose_stack
-from stack.compose import ComposeRuntime, create
-from stack.engine import connect
-from stack.leftovers import Thing, things_of
+from stack.compose import create
+from stack.compose.engine import connect
+from stack.compose.leftovers import Thing, things_of
+from stack.compose.runtime import ComposeRuntime
 from stack.load import load_stack
 
 if TYPE_CHECKING:

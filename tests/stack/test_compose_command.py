@@ -1,4 +1,4 @@
-"""stack.compose_command: which Compose is used, its bounds, and what its failures come to."""
+"""stack.compose.command: which Compose is used, its bounds, and what its failures come to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from common.cli import ConfigurationError, ScriptError
-from stack.compose_command import Compose, ComposeProgram, find_compose
-from stack.compose_problems import explain
+from stack.compose.command import Compose, ComposeProgram, find_compose
+from stack.compose.problems import explain
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""stack.compose_file: the section of the stack file, and what Compose makes of its file."""
+"""stack.compose.file: the section of the stack file, and what Compose makes of its file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fakes.compose import fake_values, write_compose_stack
 
 from common.cli import ConfigurationError
 from stack import records
-from stack.compose_checks import at_engine_host, check_names, check_secret_files
-from stack.compose_file import Composed
-from stack.compose_secrets import write_secret_files
-from stack.compose_start import longest_chain_seconds
+from stack.compose.checks import at_engine_host, check_names, check_secret_files
+from stack.compose.file import Composed
+from stack.compose.secret_files import write_secret_files
+from stack.compose.start import longest_chain_seconds
 from stack.load import load_stack
 from stack.model import Service
 from stack.runtime import open_runtime, runtime_names

@@ -1,4 +1,4 @@
-"""stack.engine: the engine that the docker command would use, or one line that says why not."""
+"""stack.compose.engine: the engine that the docker command would use, or why there is none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from common.cli import ConfigurationError, ScriptError
-from stack import engine
-from stack.engine import Endpoint, connect, find_endpoint
+from stack.compose import engine
+from stack.compose.engine import Endpoint, connect, find_endpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

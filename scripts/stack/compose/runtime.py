@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
@@ -11,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from common import log
-from common.cli import ConfigurationError, ScriptError, uninterrupted
+from common.cli import ScriptError, uninterrupted
 from evidence.redact import Redactor
-from stack import compose_checks, records
-from stack.compose_build import ComposeBuild
-from stack.compose_command import Compose, find_compose
-from stack.compose_secrets import RemoteSecrets, write_secret_files
-from stack.compose_start import ComposeStart, wait_ready
-from stack.compose_stop import ComposeStop
-from stack.containers import Listed, ask, list_project
-from stack.engine import Engine, chosen, connect
-from stack.engine_events import EngineEvents
+from stack import records
+from stack.compose import checks
+from stack.compose.build import ComposeBuild
+from stack.compose.command import Compose, find_compose
+from stack.compose.containers import Listed, ask, list_project
+from stack.compose.engine import Engine, chosen, connect
+from stack.compose.events import EngineEvents
+from stack.compose.secret_files import RemoteSecrets, write_secret_files
+from stack.compose.start import ComposeStart, wait_ready
+from stack.compose.stop import ComposeStop
 from stack.model import Service, Stack, Store
 from stack.placeholders import fill
 from stack.runtime import Started
@@ -30,7 +30,7 @@ from stack.secret_values import choose_secrets, keep_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stack.compose_file import ComposeRuntimeFile
+    from stack.compose.file import ComposeRuntimeFile
 
 # They would change which file, project or profiles our commands mean.
 _FOREIGN = ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES")
@@ -44,7 +44,7 @@ class ComposeRuntime:
     def __init__(self, stack: Stack, plan: ComposeRuntimeFile, environ: Mapping[str, str]) -> None:
         """Make the private state folder and its secrets; the engine is not asked yet."""
         self.secrets = choose_secrets(stack.secrets, environ)
-        self.stack = compose_checks.at_engine_host(stack, environ)
+        self.stack = checks.at_engine_host(stack, environ)
         self.record = records.new_record(stack.file, self.name)
         self.state = Path(self.record.state)
         keep_secrets(self.secrets, self.state)
@@ -83,10 +83,11 @@ class ComposeRuntime:
             ScriptError: docker, the engine, the file, a secret, a port or an image: one line.
         """
         self.compose = self._command()
-        self._made = ComposeBuild(self._plan, self.compose, self.engine, self.project)
+        project, name = self.project, self.stack.name
+        self._made = ComposeBuild(self._plan, self.compose, self.engine, project, name)
         self.composed = self._made.read()
-        compose_checks.check_names(self.composed, self._names, self._plan.file.name)
-        compose_checks.check_secret_files(self.composed, self._plan.file.name)
+        checks.check_names(self.composed, self._names, self._plan.file.name)
+        checks.check_secret_files(self.composed, self._plan.file.name)
         self._require_ports()
         self._use()
         self._made.build(self.composed)
@@ -108,7 +109,7 @@ class ComposeRuntime:
 
     def _require_ports(self) -> None:
         if self.engine.endpoint.local:
-            compose_checks.require_free_ports(self.engine, self.composed, self.services)
+            checks.require_free_ports(self.engine, self.composed, self.services)
 
     def _use(self) -> None:
         """From here on there may be something to take down: note it where a sweep finds it."""
@@ -140,7 +141,7 @@ class ComposeRuntime:
             self._copy_secrets()
             started = self._start()
             by_name = {item.name: item for item in self.services}
-            compose_checks.check_published(self.engine, self.project, by_name, self._names, started)
+            checks.check_published(self.engine, self.project, by_name, self._names, started)
         except BaseException:
             for line in self.stop():
                 log.warn(line)
@@ -276,14 +277,3 @@ class ComposeRuntime:
             return ""
         known = {item.service: item.id for item in list_project(self.engine, self.project)}
         return known.get(host, "")
-
-
-def create(stack: Stack, environ: Mapping[str, str] = os.environ) -> ComposeRuntime:
-    """The Compose runtime of a stack.
-
-    Raises:
-        ConfigurationError: the stack file has no `runtimes.compose`.
-    """
-    if stack.compose is None:
-        raise ConfigurationError(f"{stack.file}: expected the section runtimes.compose, got none")
-    return ComposeRuntime(stack, stack.compose, environ)

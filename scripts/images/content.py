@@ -12,12 +12,12 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from common.cli import ConfigurationError, ScriptError
 from common.hashing import sha256_json
 from common.streams import buffered
-from stack.engine import engine_trouble
+from stack.compose.engine import engine_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
 
 BLOCK_BYTES = 1 << 20
 EXTENDED_ATTRIBUTE = "SCHILY.xattr."

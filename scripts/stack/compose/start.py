@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from common import log
 from common.cli import ScriptError
-from stack.containers import Listed, inspect, last_line, list_project
+from stack.compose.containers import Listed, inspect, last_line, list_project
 from stack.load import start_order
 from stack.runtime import Started
 from stack.watch import Events, Watchers
@@ -17,9 +17,9 @@ from stack.watch import Events, Watchers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from stack.compose_command import Compose
-    from stack.engine import Engine
-    from stack.engine_events import EngineEvents
+    from stack.compose.command import Compose
+    from stack.compose.engine import Engine
+    from stack.compose.events import EngineEvents
     from stack.model import Service
 
 LOOK_SECONDS = 0.1

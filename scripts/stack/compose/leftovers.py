@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stack.containers import PROJECT_LABEL, ask
+from stack.compose.containers import PROJECT_LABEL, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
 
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _ROUNDS = 5

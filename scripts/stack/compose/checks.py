@@ -9,14 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from common.cli import ConfigurationError, Exit, ScriptError
 from stack import ports
-from stack.containers import inspect, list_project, owner_of_port
-from stack.engine import find_endpoint
+from stack.compose.containers import inspect, list_project, owner_of_port
+from stack.compose.engine import find_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stack.compose_file import Composed
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
+    from stack.compose.file import Composed
     from stack.model import Service, Stack
     from stack.runtime import Started
 

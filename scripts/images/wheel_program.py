@@ -1,6 +1,6 @@
 """Runs inside the base image: download the locked wheels with that image's own Python.
 
-Copied into a container by `stack.wheel_download`, beside the locks and the settings;
+Copied into a container by `images.wheel_download`, beside the locks and the settings;
 standard library only, and nothing of this project.
 """
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common.cli import ScriptError
-from stack import leftovers
-from stack.containers import Container, keep_logs, list_project, look_at_all
+from stack.compose import leftovers
+from stack.compose.containers import Container, keep_logs, list_project, look_at_all
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from stack.compose_command import Compose
-    from stack.compose_file import Composed
-    from stack.containers import Listed
-    from stack.engine import Engine
-    from stack.engine_events import EngineEvents
+    from stack.compose.command import Compose
+    from stack.compose.containers import Listed
+    from stack.compose.engine import Engine
+    from stack.compose.events import EngineEvents
+    from stack.compose.file import Composed
     from stack.model import Service
 
 DOWN_SECONDS = 60.0

@@ -12,10 +12,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stack.containers import PROJECT_LABEL, SERVICE_LABEL
+from stack.compose.containers import PROJECT_LABEL, SERVICE_LABEL
 
 if TYPE_CHECKING:
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
 
 _WANTED = ["start", "die", "oom"]
 _SETTLE_SECONDS = 1.0

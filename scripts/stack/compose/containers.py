@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from common.cli import ScriptError
-from stack.engine import connect, engine_trouble
+from stack.compose.engine import connect, engine_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError, ScriptError
-from stack.compose_problems import explain
+from stack.compose.problems import explain
 from stack.kernel import die_with_parent
 
 if TYPE_CHECKING:

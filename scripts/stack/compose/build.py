@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from common import log
 from common.cli import ConfigurationError, ScriptError
 from common.hashing import sha256_file
-from stack.compose_file import Composed
-from stack.containers import PROJECT_LABEL
+from stack.compose.containers import PROJECT_LABEL
+from stack.compose.file import Composed
+from stack.compose.images import LOCK_LABEL, describe_images, find_image, missing_images, run_once
 from stack.environment import locked_versions
-from stack.images import LOCK_LABEL, describe_images, find_image, missing_images, run_once
 from stack.installed import probe_source, verify_reported
 
 if TYPE_CHECKING:
-    from stack.compose_command import Compose
-    from stack.compose_file import ComposePython, ComposeRuntimeFile
-    from stack.engine import Engine
+    from stack.compose.command import Compose
+    from stack.compose.engine import Engine
+    from stack.compose.file import ComposePython, ComposeRuntimeFile
 
 BUILD_SECONDS = 3600
 PULL_SECONDS = 1800
@@ -33,12 +33,14 @@ class ComposeBuild:
         compose: runs the commands.
         engine: has the images.
         project: its label goes on every container that looks into an image.
+        stack: the name of the stack: images are built in the project of this name.
     """
 
     plan: ComposeRuntimeFile
     compose: Compose
     engine: Engine
     project: str
+    stack: str
 
     def read(self) -> Composed:
         """The Compose file with variables and profiles applied: typos are found here.
@@ -72,7 +74,10 @@ class ComposeBuild:
             composed.image_of(name)
         if self.plan.build and built:
             log.say(f"building the images of {self.plan.file.name}")
-            self.compose.run("build", *built, seconds=BUILD_SECONDS)
+            # Compose labels an image with its project. Under the run's own name, which is
+            # new each time, the same content would be another image and the last one left.
+            stable = replace(self.compose, project=self.stack)
+            stable.run("build", *built, seconds=BUILD_SECONDS)
         missing = missing_images(self.engine, composed)
         if not missing:
             return

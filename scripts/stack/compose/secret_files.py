@@ -7,13 +7,13 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from common.cli import ScriptError
-from stack.containers import PROJECT_LABEL, ask
+from stack.compose.containers import PROJECT_LABEL, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
 
 SECRETS_FOLDER = "secrets"
 # The state folder around it is 0700; inside a container another user must read the file.

@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
-from stack.containers import ask
+from stack.compose.containers import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stack.compose_file import Composed
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
+    from stack.compose.file import Composed
 
 BASE_LABEL = "org.opencontainers.image.base.name"
 LOCK_LABEL = "io.proof-pack.lock-sha256"
@@ -35,7 +35,7 @@ def find_image(engine: Engine, image: str) -> dict[str, Any] | None:
     except ImageNotFound:
         return None
     except Exception as problem:
-        from stack.engine import engine_trouble
+        from stack.compose.engine import engine_trouble
 
         raise engine_trouble(problem) from problem
     return found

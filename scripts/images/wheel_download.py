@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
 from common.progress import Progress
-from stack.engine import engine_trouble
+from stack.compose.engine import engine_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from docker.models.containers import Container
 
-    from stack.engine import Engine
+    from stack.compose.engine import Engine
 
 PROGRAM = Path(__file__).with_name("wheel_program.py")
 FOLDER = "/proof-pack"
