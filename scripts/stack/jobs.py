@@ -49,6 +49,7 @@ class JobRun:
             "completed_seconds": (
                 _rounded(self.completed_seconds) if self.status == COMPLETED else None
             ),
+            "digest": self.digest,
             "error": self.error,
         }
 
