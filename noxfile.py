@@ -6,7 +6,9 @@ the script.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -153,7 +155,7 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session(name="compare-images")
 def compare_images(session: nox.Session) -> None:
-    """Build the image twice and compare the content of both."""
+    """Compare the content of two images: `nox -s compare-images -- FIRST SECOND`."""
     run_script(session, "compare_images")
 
 
@@ -285,3 +287,17 @@ def lock(session: nox.Session) -> None:
     session.run("uv", "pip", "compile", *options, *services)
     security = ["--group=security", f"--output-file={SECURITY_LOCK}"]
     session.run("uv", "pip", "compile", *options, *security)
+    lock_image_tools(session, options)
+
+
+def lock_image_tools(session: nox.Session, options: list[str]) -> None:
+    """Lock what the image's tool stage adds, and note the services' lock in compose.yaml."""
+    folder = SERVICES_LOCK.parent
+    known = [f"--constraint={path}" for path in (LOCK, SECURITY_LOCK, SERVICES_LOCK)]
+    wanted = ["requirements-ci.in", *known, "--output-file=requirements-ci.txt"]
+    os.chdir(folder)
+    session.run("uv", "pip", "compile", *options, *wanted)
+    digest = hashlib.sha256(SERVICES_LOCK.read_bytes()).hexdigest()
+    text = (folder / "compose.yaml").read_text("utf-8")
+    text = re.sub(r"(LOCK_SHA256: )[0-9a-f]{64}", rf"\g<1>{digest}", text)
+    (folder / "compose.yaml").write_text(text, "utf-8")
