@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from common.hashing import sha256_bytes
@@ -84,10 +86,13 @@ def whole_lines(subject: Subject) -> Iterator[str]:
 
 @declare(REPOSITORY_CHECKS, "line-numbers", "A reader finds a chunk by its lines.")
 def line_numbers(subject: Subject) -> Iterator[str]:
-    """Count the lines before and in each chunk."""
+    """Look up the lines of each chunk; the lines of a file are found once."""
+    ends: dict[str, list[int]] = {}
     for chunk, data in _chunks(subject):
-        first = data.count(b"\n", 0, chunk["start_byte"]) + 1
-        last = data.count(b"\n", 0, chunk["end_byte"] - 1) + 1
+        if chunk["path"] not in ends:
+            ends[chunk["path"]] = [found.start() for found in re.finditer(b"\n", data)]
+        first = bisect_left(ends[chunk["path"]], chunk["start_byte"]) + 1
+        last = bisect_left(ends[chunk["path"]], chunk["end_byte"] - 1) + 1
         got = (chunk["start_line"], chunk["end_line"])
         if got != (first, last):
             yield f"{chunk['id']}: expected lines {first} to {last}, got {got[0]} to {got[1]}"

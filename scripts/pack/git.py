@@ -69,12 +69,19 @@ def clone(url: str, folder: Path) -> None:
 
 
 def is_work_tree(folder: Path) -> bool:
-    """Whether git knows this folder; a machine without git has plain folders only."""
-    try:
-        answer = _call(["-C", str(folder), "rev-parse", "--is-inside-work-tree"], ASK_SECONDS)
-    except FileNotFoundError:
+    """Whether this folder is read by git; where no `.git` is at or above it, it is a plain one.
+
+    Raises:
+        ConfigurationError: there is a `.git`, but git does not take the folder for a work tree:
+            read as a plain folder, it would give away what its .gitignore keeps back.
+    """
+    if not any(os.path.lexists(place / ".git") for place in (folder, *folder.parents)):
         return False
-    return answer.returncode == 0 and answer.stdout.strip() == b"true"
+    problem = f"git can't read {folder}"
+    command = ["-C", str(folder), "rev-parse", "--is-inside-work-tree"]
+    if _run(command, ASK_SECONDS, problem).strip() != b"true":
+        raise ConfigurationError(f"{problem}: expected a work tree, got git's own folder")
+    return True
 
 
 def head(folder: Path) -> str:
@@ -105,10 +112,13 @@ def files_of(folder: Path, commit: str, limit_bytes: int) -> Iterator[tuple[str,
     problem = f"git can't read {folder}"
     data = _run(["-C", str(folder), "cat-file", "--batch"], CLONE_SECONDS, problem, names)
     position = 0
-    for _name, size, path in rows:
-        position = data.index(b"\n", position) + 1
-        yield path, data[position : position + size]
-        position += size + 1
+    for name, size, path in rows:
+        header = f"{name} blob {size}\n".encode()
+        start = position + len(header)
+        position = start + size + 1
+        if data[start - len(header) : start] != header or data[position - 1 : position] != b"\n":
+            raise ConfigurationError(f"{problem}: expected the blob {name}, got none: fetch it")
+        yield path, data[start : start + size]
 
 
 def _rows(folder: Path, commit: str) -> Iterator[tuple[str, int, str]]:
@@ -119,6 +129,10 @@ def _rows(folder: Path, commit: str) -> Iterator[tuple[str, int, str]]:
         if row:
             facts, _tab, path = row.partition(b"\t")
             mode, _kind, name, size = facts.decode().split()
+            if mode in _REGULAR_MODES and not size.isdecimal():
+                raise ConfigurationError(
+                    f"git can't read {folder}: expected the blob {name}, got none: fetch it"
+                )
             if mode in _REGULAR_MODES:
                 yield name, int(size), check_path(path.decode("utf-8", "surrogateescape"))
 
@@ -140,7 +154,10 @@ def _run(command: Sequence[str], seconds: float, problem: str, data: bytes = b""
 def _call(
     command: Sequence[str], seconds: float, data: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not _redirects(name)}
+    # Inside a git hook, GIT_DIR and its like would make every question one about the caller.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith("GIT_")
+    }
     environment |= {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
@@ -149,6 +166,8 @@ def _call(
         "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=20",
         "GIT_ALLOW_PROTOCOL": ":".join(sorted(_SCHEMES)),
         "GIT_NO_LAZY_FETCH": "1",
+        # `git replace` puts other content under the same commit.
+        "GIT_NO_REPLACE_OBJECTS": "1",
         # What outlives a git that was stopped for its time gives up by itself.
         "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
         "GIT_HTTP_LOW_SPEED_TIME": "20",
@@ -162,8 +181,3 @@ def _call(
         check=False,
         env=environment,
     )
-
-
-def _redirects(name: str) -> bool:
-    """Inside a git hook, GIT_DIR and its like would make every question one about the caller."""
-    return name in {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}

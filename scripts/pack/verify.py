@@ -102,7 +102,10 @@ def verify_index(
     from pack.checks_repository import REPOSITORY_CHECKS
 
     try:
-        value = parse_json(data, "index")
+        value = parse_json(data.decode(), "index")
+    except UnicodeDecodeError as problem:
+        got = f"{problem.reason} at byte {problem.start}"
+        return (Finding(*READING, FAILED, (f"index: expected UTF-8 text, got {got}",)),)
     except ConfigurationError as problem:
         return (Finding(*READING, FAILED, (plain_line(problem),)),)
     try:

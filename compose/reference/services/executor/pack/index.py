@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,9 @@ from services.executor.pack.selection import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.executor.pack.archive import Archive, Member
+    from services.executor.pack.archive import Archive
+    from services.executor.pack.deadline import Deadline
+    from services.executor.pack.headers import Member
     from services.executor.pack.tokens import Tokenizer
 
 SCHEMA = "index/1"
@@ -28,10 +29,12 @@ SCHEMA = "index/1"
 FILE_SHARE = 4
 # A budget that this many chunks in a row were too large for counts as used up.
 MISSES_LIMIT = 64
+# A megabyte of empty lines is 26,000 chunks of nothing, each of them a kilobyte in memory.
+CHUNK_LIMIT = 50_000
 
 
-class TooSlowError(Exception):
-    """The pack was not ready within its time."""
+class TooManyChunksError(Exception):
+    """The files are cut into more chunks than an index may hold: "expected X, got Y"."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,6 @@ class Wanted:
     name: str
     commit: str | None
     budget_tokens: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,12 @@ class Chunk:
 class Packer:
     """Packs one archive."""
 
-    def __init__(self, archive: Archive, tokenizer: Tokenizer, wanted: Wanted) -> None:
-        """See the class."""
+    def __init__(
+        self, archive: Archive, tokenizer: Tokenizer, wanted: Wanted, deadline: Deadline
+    ) -> None:
+        """See the class; `deadline` runs since before the archive was read."""
         self._archive, self._tokenizer, self._wanted = archive, tokenizer, wanted
-        self._deadline = time.monotonic() + wanted.seconds
+        self._deadline = deadline
         self._digests: dict[str, str] = {}
         self._skipped = dict.fromkeys(SKIP_REASONS, 0)
         self._taken: dict[tuple[str, int], Chunk] = {}
@@ -83,6 +87,7 @@ class Packer:
 
         Raises:
             TooSlowError: the time is over.
+            TooManyChunksError: the budget has room for more chunks than an index has.
         """
         texts = [member for member in self._archive.members if self._is_text(member)]
         texts.sort(key=lambda member: rank(member.path))
@@ -95,7 +100,7 @@ class Packer:
 
     def _is_text(self, member: Member) -> bool:
         """Hash every file; count those that are left out by their reason."""
-        self._check_time()
+        self._deadline.check()
         self._digests[member.path] = self._archive.sha256(member)
         reason = skip_by_name(member.path, member.size_bytes)
         reason = reason or skip_by_content(self._archive.read(member))
@@ -109,20 +114,27 @@ class Packer:
             spent = self._tokens.get(chunk.path, 0)
             budget_left = self._wanted.budget_tokens - self._total_tokens
             if chunk.tokens <= min(budget_left, share_tokens - spent):
-                self._taken[(chunk.path, chunk.place.start_byte)] = chunk
-                self._tokens[chunk.path] = spent + chunk.tokens
-                self._total_tokens += chunk.tokens
+                self._add(chunk)
                 misses = 0
             elif chunk.tokens > budget_left:
                 misses += 1
             if misses == MISSES_LIMIT:
                 return
 
+    def _add(self, chunk: Chunk) -> None:
+        if len(self._taken) == CHUNK_LIMIT:
+            raise TooManyChunksError(
+                f"expected at most {CHUNK_LIMIT} chunks, got more: ask for a smaller budget"
+            )
+        self._taken[(chunk.path, chunk.place.start_byte)] = chunk
+        self._tokens[chunk.path] = self._tokens.get(chunk.path, 0) + chunk.tokens
+        self._total_tokens += chunk.tokens
+
     def _candidates(self, texts: list[Member]) -> Iterator[Chunk]:
         for member in texts:
             data = self._archive.read(member)
             for place in cut(data):
-                self._check_time()
+                self._deadline.check()
                 if (member.path, place.start_byte) not in self._taken:
                     part = data[place.start_byte : place.end_byte]
                     tokens = self._tokenizer.count(part.decode())
@@ -166,10 +178,6 @@ class Packer:
         """The digest over `<sha256>  <path>` lines of every file, packed or not."""
         lines = [f"{self._digests[item.path]}  {item.path}\n" for item in self._archive.members]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-    def _check_time(self) -> None:
-        if time.monotonic() > self._deadline:
-            raise TooSlowError(f"the pack was not ready within {self._wanted.seconds:g} s")
 
 
 def canonical(value: dict[str, Any]) -> bytes:

@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from services.executor.pack.archive import Archive, ArchiveError
-from services.executor.pack.index import Packer, TooSlowError, Wanted
+from services.executor.pack.deadline import Deadline, TooSlowError
+from services.executor.pack.index import Packer, TooManyChunksError, Wanted
 from services.executor.pack.tokens import NAMES, tokenizer
 from services.kit.access import require_client
 from services.kit.errors import ServiceError, errors
@@ -75,7 +76,7 @@ async def pack(
         raise ServiceError(422, f"tokenizer: expected one of {', '.join(NAMES)}")
     if turn.locked():
         raise ServiceError(503, "another pack is being made: try again later")
-    wanted = Wanted(name, commit or None, budget, PACK_SECONDS)
+    wanted = Wanted(name, commit or None, budget)
     async with turn:
         try:
             with tempfile.TemporaryFile(dir=request.app.state.settings.state_folder) as stream:
@@ -83,6 +84,8 @@ async def pack(
                 index = await run_in_threadpool(_pack, stream, tokenizer_name, wanted)
         except ArchiveError as problem:
             raise ServiceError(422, f"body: {problem}") from problem
+        except TooManyChunksError as problem:
+            raise ServiceError(422, f"budget: {problem}") from problem
         except TooSlowError as problem:
             raise ServiceError(503, f"{problem}: send a smaller repository") from problem
         except OSError as problem:
@@ -108,4 +111,6 @@ async def _receive(request: Request, stream: BinaryIO) -> None:
 
 
 def _pack(stream: BinaryIO, tokenizer_name: str, wanted: Wanted) -> bytes:
-    return Packer(Archive(stream), tokenizer(tokenizer_name), wanted).index()
+    deadline = Deadline(PACK_SECONDS)  # reading the archive is part of the pack
+    archive = Archive(stream, deadline)
+    return Packer(archive, tokenizer(tokenizer_name), wanted, deadline).index()
