@@ -27,7 +27,7 @@ LOCK = ROOT / "constraints.txt"
 SECURITY_LOCK = ROOT / "constraints-security.txt"
 REFERENCE = ROOT / "compose/reference"
 SERVICES_LOCK = REFERENCE / "requirements.txt"
-SECRET_NAMES = ("CLIENT_TOKEN", "DATABASE_PASSWORD", "QUEUE_PASSWORD")
+SECRET_NAMES = ("CLIENT_TOKEN", "DATABASE_ADMIN_PASSWORD", "DATABASE_PASSWORD", "QUEUE_PASSWORD")
 # What a test needs that not every machine has, by marker.
 NEEDS_MORE = "docker or tools"
 QUICK_FOLDERS = ("common", "evidence", "analysis", "properties", "metamorphic", "fuzzing")
@@ -139,9 +139,7 @@ def compose(session: nox.Session, *arguments: str) -> None:
     files = ["--file", "compose.yaml", "--file", "compose.override.yaml"]
     session.chdir(REFERENCE)
     session.run(
-        *("docker", "compose", *files, "--profile", "dev"),
-        *arguments,
-        *session.posargs,
+        *("docker", "compose", *files, "--profile", "dev", *arguments, *session.posargs),
         external=True,
         interrupt_timeout=60,
     )
@@ -281,9 +279,8 @@ def lock(session: nox.Session) -> None:
     groups = [f"--group={name}" for name in names]
     services = ["--group=services", f"--constraint={LOCK}", f"--output-file={SERVICES_LOCK}"]
     os.chdir(ROOT)
-    session.run(
-        "uv", "pip", "compile", *options, *groups, f"--output-file={LOCK}", *session.posargs
-    )
+    groups.append(f"--output-file={LOCK}")
+    session.run("uv", "pip", "compile", *options, *groups, *session.posargs)
     session.run("uv", "pip", "compile", *options, *services)
     security = ["--group=security", f"--output-file={SECURITY_LOCK}"]
     session.run("uv", "pip", "compile", *options, *security)

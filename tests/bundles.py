@@ -49,7 +49,9 @@ def criterion(name: str, outcome: str) -> dict[str, Any]:
     """One judged criterion."""
     return {
         "id": name,
-        "metric": f"jobs.{name}",
+        "metric": {"passed": "/figures/one", "failed": "/figures/zero"}.get(
+            outcome, "/figures/none"
+        ),
         "rule": "equals",
         "expected": 1,
         "observed": {"passed": 1, "failed": 0}.get(outcome),
@@ -81,15 +83,26 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def _down(row: dict[str, Any]) -> bool:
+    stopped = row["state"] != "running" and not row["task"]
+    return stopped or row["health"] == "unhealthy"
+
+
 def in_containers(*rows: dict[str, Any], **counts: int) -> dict[str, Any]:
     """What a run in containers adds to its summary; `counts` replace what is right."""
     right = {
         "containers": len(rows),
-        "containers_down": sum(row["state"] != "running" and not row["task"] for row in rows),
+        "containers_down": sum(_down(row) for row in rows),
         "container_restarts": sum(row["restarts"] for row in rows),
         "oom_kills": sum(row["oom_killed"] for row in rows),
     }
-    return {"images": [IMAGE], "containers": [*rows], "counts": right | counts}
+    images = [IMAGE]
+    return {
+        "runtime": "compose",
+        "images": images,
+        "containers": [*rows],
+        "counts": right | counts,
+    }
 
 
 def fake_summary(
@@ -111,6 +124,7 @@ def fake_summary(
         "contract_sha256": SHA256,
         "stack": {"name": "fake", "file": "compose/fake/stack.yaml", "sha256": SHA256},
         "interrupted": False,
+        "figures": {"one": 1, "zero": 0},
         "error": None,
         "criteria": [criterion("completed", verdict), criterion("verified", "passed")],
         "steps": [{"number": 1, "name": "submit jobs", "outcome": "passed"}],

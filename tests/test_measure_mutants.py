@@ -55,7 +55,7 @@ def run(
     return code, json.loads((tmp_path / "mutants.json").read_text("utf-8"))["verdict"]
 
 
-def all_of(word: str, number: int = 100) -> dict[str, str]:
+def all_of(word: str, number: int = 200) -> dict[str, str]:
     names = [module[:-3].replace("/", ".") for module in load_plan().modules]
     return {f"{name}.x__mutmut_{index}": word for name in names for index in range(number)}
 
@@ -74,7 +74,7 @@ def test_nothing_mutated_or_nothing_noticed_fails(
 def test_a_module_that_was_not_tried_is_inconclusive(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = [f"evidence.judging.x__mutmut_{number}" for number in range(400)]
+    names = [f"evidence.judging.x__mutmut_{number}" for number in range(1200)]
     outcomes = dict.fromkeys(names, "killed")
     only = ("--only", "evidence/judging.py")
     assert run(monkeypatch, tmp_path, outcomes, *only) == (Exit.INCONCLUSIVE, "inconclusive")

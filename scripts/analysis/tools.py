@@ -44,7 +44,9 @@ def run_tool(name: str, arguments: Sequence[str], folder: Path = ROOT) -> str:
     command = [str(beside) if beside.exists() else name, *arguments]
     with tempfile.TemporaryDirectory() as home:
         # No account, no metrics, no settings of this machine: semgrep wants to write HOME.
-        environment = {**os.environ, "HOME": home, "SEMGREP_SEND_METRICS": "off"}
+        # `semgrep --version` asks a server whether there is a newer one, for minutes.
+        semgrep = {"SEMGREP_SEND_METRICS": "off", "SEMGREP_ENABLE_VERSION_CHECK": "0"}
+        environment = {**os.environ, "HOME": home, **semgrep}
         try:
             done = subprocess.run(
                 command,

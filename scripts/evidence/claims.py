@@ -10,6 +10,7 @@ from typing import Any
 
 from common.documents import parse_json
 from evidence.consistency import ClaimError, check_consistent
+from evidence.container_claims import container_lies, figure_lies
 from evidence.files import shown
 from evidence.judging import VERDICTS, finite_number
 
@@ -106,6 +107,8 @@ def read_claims(summary: object) -> Claims:
         images=_images(document.get("images", [])),
     )
     check_consistent(document)
+    for line in container_lies(document) + figure_lies(document):
+        raise ClaimError(f"the summary contradicts itself: {line}")
     if parse_utc(claims.started_utc) > claims.ended:
         raise ClaimError(
             f"ended_utc: expected {claims.started_utc} or later, got {claims.ended_utc}"

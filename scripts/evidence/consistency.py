@@ -92,9 +92,15 @@ def _containers(summary: Summary) -> list[str]:
     return found
 
 
+def _is_down(row: Summary) -> bool:
+    if row.get("health") == "unhealthy":
+        return True
+    return row.get("state") != "running" and row.get("task") is not True
+
+
 _COUNTED: dict[str, Callable[[Summary], int]] = {
     "containers": lambda _row: 1,
-    "containers_down": lambda row: row.get("state") != "running" and row.get("task") is not True,
+    "containers_down": _is_down,
     "container_restarts": lambda row: _whole(row.get("restarts")),
     "oom_kills": lambda row: row.get("oom_killed") is not False,
 }

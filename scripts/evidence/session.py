@@ -98,6 +98,10 @@ def _note_containers(observed: Mapping[str, Any], recorder: Recorder) -> None:
         return
     from stack.compose.containers import is_down, render_ps
 
+    # Only what ran is evidence of the run; container_metadata.json has all that was built.
+    ran = {(row["image"], row["image_id"]) for row in rows}
+    images = observed.get("images", ())
+    recorder.facts["images"] = [row for row in images if (row["reference"], row["id"]) in ran]
     recorder.facts["counts"] |= {
         "containers": len(rows),
         "containers_down": sum(map(is_down, rows)) if rows else None,
@@ -110,11 +114,7 @@ def _note_containers(observed: Mapping[str, Any], recorder: Recorder) -> None:
 
 def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bool) -> int:
     recorder.print_not_reached()
-    with recorder.step(last_step) as step:
-        logs = {item.name: runtime.log_path(item.name) for item in runtime.services}
-        logs |= runtime.more_logs()
-        step.detail = f"{recorder.write_logs(logs)} logs, report, manifest, signature"
-        bundle, summary = recorder.seal(step)
+    bundle, summary = _write(recorder, runtime, last_step)
     _print_criteria(recorder, summary)
     recorder.print(f"{summary['verdict'].upper()}  {bundle}")
     recorder.print("check it without any of our code:")
@@ -124,6 +124,22 @@ def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bo
         log.result(json.dumps(summary, indent=2, sort_keys=True))
     _tell_github(summary)
     return int(summary["exit_code"])
+
+
+def _write(recorder: Recorder, runtime: Runtime, last_step: str) -> tuple[Path, dict[str, Any]]:
+    """The last step. Whatever fails in it, such as a contradiction, leaves nothing that verifies.
+
+    Raises:
+        ArtifactError: with what the step failed on.
+    """
+    try:
+        with recorder.step(last_step) as step:
+            logs = {item.name: runtime.log_path(item.name) for item in runtime.services}
+            logs |= runtime.more_logs()
+            step.detail = f"{recorder.write_logs(logs)} logs, report, manifest, signature"
+            return recorder.seal(step)
+    except StopRun as problem:
+        raise ArtifactError(f"no evidence is written: {problem.__cause__}") from problem
 
 
 def _tell_github(summary: Mapping[str, Any]) -> None:
