@@ -4,6 +4,7 @@
 #     "docker",
 #     "filelock",
 #     "platformdirs",
+#     "psutil",
 #     "rich",
 # ]
 # ///

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import tarfile
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING
 
 import fetch_wheels
@@ -14,6 +16,7 @@ import pytest
 
 from common.cli import ConfigurationError, ScriptError
 from common.streams import buffered
+from images import wheel_program
 from images.pip_settings import certificates, pip_environment
 from images.wheel_download import _lines, _meaning
 from images.wheels import MARKER, Locks, complete, fill, read_locks
@@ -262,3 +265,19 @@ def test_lines_and_streams_survive_any_chunking() -> None:
 def test_the_marker_is_the_last_file_written(tmp_path: Path, locks: Locks) -> None:
     marker = json.loads((filled(tmp_path, locks) / MARKER).read_text())
     assert set(marker) == {"base", "files", "requirements"}
+
+
+def test_the_settings_are_gone_before_pip_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold the index's password; pip gets them as variables."""
+    told = {"environment": {"PIP_INDEX_URL": "https://u:p@index.example"}, "requirements": ["r"]}
+    (tmp_path / "settings.json").write_text(json.dumps(told))
+
+    def pip(_command: list[str], *, env: dict[str, str], check: bool) -> SimpleNamespace:
+        assert env["PIP_INDEX_URL"] == "https://u:p@index.example"
+        assert not (tmp_path / "settings.json").exists()
+        return SimpleNamespace(returncode=int(check))
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert wheel_program.main(tmp_path) == 0

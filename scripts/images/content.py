@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from common.cli import ConfigurationError, ScriptError
 from common.hashing import sha256_json
 from common.streams import buffered
+from images.task_containers import task_labels
 from stack.compose.engine import engine_trouble
 
 if TYPE_CHECKING:
@@ -117,7 +118,9 @@ def read_settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _exported(engine: Engine, image_id: str) -> Iterator[IO[bytes]]:
     """The file system as a tar stream, from a container that is never started."""
-    container = engine.client.containers.create(image_id, ["never-started"], entrypoint=[])
+    container = engine.client.containers.create(
+        image_id, ["never-started"], entrypoint=[], labels=task_labels("read-image")
+    )
     try:
         yield buffered(cast("Iterator[bytes]", container.export(chunk_size=BLOCK_BYTES)))
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import tarfile
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
 from common.progress import Progress
+from images.task_containers import remove_orphans, task_labels
 from stack.compose.engine import engine_trouble
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 PROGRAM = Path(__file__).with_name("wheel_program.py")
 FOLDER = "/proof-pack"
 TIMEOUT_SECONDS = 900
-_LABEL = "io.proof-pack.task"
-_PROCESS_LABEL = "io.proof-pack.pid"
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 # What pip says, and what it means; the first that fits counts.
 _MEANINGS: tuple[tuple[str, str], ...] = (
@@ -101,13 +99,14 @@ def download(
 
     container: Container | None = None
     try:
+        remove_orphans(engine)
         container = engine.client.containers.create(
             image,
             ["python3", f"{FOLDER}/{PROGRAM.name}"],
             entrypoint=[],
             user="0:0",
             network_mode="host",  # a proxy or mirror on this machine is reached, too
-            labels={_LABEL: "fetch-wheels", _PROCESS_LABEL: str(os.getpid())},
+            labels=task_labels("fetch-wheels"),
             environment={"PYTHONUNBUFFERED": "1"},
         )
         container.put_archive("/", _inputs(requirements, settings, certificates))

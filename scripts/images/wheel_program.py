@@ -25,7 +25,9 @@ PIP_OPTIONS = (
 
 def main(folder: Path) -> int:
     """Download into `folder`/wheels; pip's own exit code."""
-    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    told = folder / "settings.json"
+    settings = json.loads(told.read_text("utf-8"))
+    told.unlink()  # the index's password stays in no layer of the container
     environment = {**os.environ, **settings["environment"]}
     if (folder / "certificates.pem").is_file():
         environment["PIP_CERT"] = str(folder / "certificates.pem")

@@ -76,7 +76,10 @@ def _parts(query: str, job_ids: list[str]) -> Iterator[dict[str, str]]:
 def _statements(query: str, job_id: str) -> str:
     if "\0" in job_id:
         raise ScriptError(f"expected a job id without NUL, got {job_id!r}")
-    escaped = "".join(f"\\x{byte:02x}" for byte in job_id.encode())
+    try:
+        escaped = "".join(f"\\x{byte:02x}" for byte in job_id.encode())
+    except UnicodeEncodeError:
+        raise ScriptError(f"expected a job id that is Unicode text, got {job_id!r}") from None
     bound = _PARAMETER.sub(":'job_id'", query).rstrip().rstrip(";")
     first = f"(array_agg({_COLUMN}::text))[1]"
     kind = f"(array_agg(pg_typeof({_COLUMN})::text))[1]"
@@ -93,7 +96,7 @@ def _ask(engine: Engine, store: Store, part: dict[str, str]) -> dict[str, tuple[
         raise ScriptError(f"can't read the store {store.name}: no psql in its container: {said}")
     if code:
         raise ScriptError(f"can't read the store {store.name} at {store.location}: {said}")
-    rows = [json.loads(line) for line in output.splitlines() if line]
+    rows = [json.loads(line) for line in output.split("\n") if line]
     if len(rows) != len(part):
         raise ScriptError(
             f"the store {store.name}: expected {len(part)} answers, got {len(rows)}: "

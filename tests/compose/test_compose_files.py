@@ -26,6 +26,21 @@ PROFILES = {
     "static": {"static"},
     "monitoring": {"prometheus", "grafana"},
 }
+TOKEN, ADMIN = "CLIENT_TOKEN", "DATABASE_ADMIN_PASSWORD"
+DATABASE, QUEUE = "DATABASE_PASSWORD", "QUEUE_PASSWORD"
+ALLOWED_SECRETS: dict[str, set[str]] = {
+    "postgres": {ADMIN},
+    "redis": {QUEUE},
+    "prepare": {ADMIN, DATABASE, QUEUE},
+    "memory-engine": {TOKEN, DATABASE},
+    "model-router": {TOKEN, DATABASE},
+    "sessions": {DATABASE},
+    "control-plane": {TOKEN, DATABASE, QUEUE},
+    "executor": {TOKEN, QUEUE},
+    "gateway": {TOKEN},
+    "security": {TOKEN},
+    "integration": {TOKEN},
+}
 PORTS = {str(port) for port in range(7000, 7070, 10)}
 
 
@@ -66,7 +81,8 @@ def test_the_override_is_valid_and_serves_the_checkouts_code() -> None:
     assert set(services) == PROFILES["dev"]
     for name in SYSTEM - {"postgres", "redis"}:
         mounts = {item["target"] for item in services[name]["volumes"]}
-        assert {"/app/services", "/app/policies", "/keys"} <= mounts
+        assert {"/app/services", "/app/policies"} <= mounts
+        assert ("/keys" in mounts) is (name != "targets")
         assert services[name]["image"].endswith("-development")
 
 
@@ -124,12 +140,23 @@ def test_databases_are_on_the_inner_network_only() -> None:
 def test_secrets_are_files_of_the_named_folder_and_in_no_variable() -> None:
     told = resolved("ci", SECRETS_FOLDER="/run/of/a/test")
     assert {name: item["file"] for name, item in told["secrets"].items()} == {
-        name: f"/run/of/a/test/{name}"
-        for name in ("CLIENT_TOKEN", "DATABASE_PASSWORD", "QUEUE_PASSWORD")
+        name: f"/run/of/a/test/{name}" for name in (TOKEN, ADMIN, DATABASE, QUEUE)
     }
     secret = re.compile(r"(TOKEN|PASSWORD|SECRET)$")
     for name, service in told["services"].items():
         assert not [key for key in service.get("environment") or {} if secret.search(key)], name
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_container_has_the_secrets_that_it_needs_and_no_other(profile: str) -> None:
+    """Nor a variable that names one: what is told and what is mounted go together."""
+    for name, service in resolved(profile)["services"].items():
+        mounted = {item["source"] for item in service.get("secrets") or []}
+        assert mounted == ALLOWED_SECRETS.get(name, set()), name
+        variables = (service.get("environment") or {}).values()
+        named = {Path(text).name for text in variables if "/run/secrets/" in str(text)}
+        assert named <= mounted, name
 
 
 @pytest.mark.docker
@@ -139,6 +166,9 @@ def test_services_share_one_image_and_only_prepare_makes_and_writes_keys() -> No
     assert len({service["image"] for service in ours.values()}) == 1
     assert [name for name, service in ours.items() if "build" in service] == ["prepare"]
     for name, service in ours.items():
+        if name == "targets":
+            assert not service.get("volumes")
+            continue
         (keys,) = (item for item in service["volumes"] if item["target"] == "/keys")
         assert keys.get("read_only", False) is (name != "prepare"), name
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.docker
 PROJECT = f"hc-databases-{os.getpid()}"
-PASSWORDS = {"CLIENT_TOKEN": "client-1", "DATABASE_PASSWORD": "data.2", "QUEUE_PASSWORD": "queue_3"}
+PASSWORDS = {"CLIENT_TOKEN": "client-1", "DATABASE_ADMIN_PASSWORD": "admin~4"}
+PASSWORDS |= {"DATABASE_PASSWORD": "data.2", "QUEUE_PASSWORD": "queue_3"}
 
 
 class Databases:
@@ -45,7 +46,7 @@ class Databases:
         return (done.stdout + done.stderr).strip()
 
     def postgres(self, query: str, password: str) -> subprocess.CompletedProcess[str]:
-        address = f"host=127.0.0.1 user=proof dbname=proof password={password}"
+        address = f"host=127.0.0.1 user=postgres dbname=proof password={password}"
         return self.compose("exec", "-T", "postgres", "psql", address, "-XAtc", query)
 
     def up(self) -> subprocess.CompletedProcess[str]:
@@ -83,10 +84,10 @@ def test_strangers_and_wrong_passwords_are_refused(databases: Databases) -> None
     assert databases.redis("ping") == "PONG"
     assert "NOAUTH" in databases.redis("ping", password="")
     assert "WRONGPASS" in databases.redis("ping", password="wrong")
-    assert databases.postgres("SELECT 7", PASSWORDS["DATABASE_PASSWORD"]).stdout == "7\n"
+    assert databases.postgres("SELECT 7", PASSWORDS["DATABASE_ADMIN_PASSWORD"]).stdout == "7\n"
     refused = databases.postgres("SELECT 7", "wrong")
     assert "password authentication failed" in refused.stderr
-    assert databases.postgres("SHOW password_encryption", "data.2").stdout == "scram-sha-256\n"
+    assert databases.postgres("SHOW password_encryption", "admin~4").stdout == "scram-sha-256\n"
 
 
 def test_what_redis_acknowledged_survives_kill_9(databases: Databases) -> None:

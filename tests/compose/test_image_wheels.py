@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import fetch_wheels
@@ -11,6 +13,7 @@ import pytest
 from compose.reference_image import PYTHON_IMAGE, docker
 
 from common.cli import Exit, ScriptError
+from images.task_containers import HOST_LABEL, PROCESS_LABEL, task_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +92,27 @@ def test_a_package_with_another_hash_is_refused(tmp_path: Path, lock: Path) -> N
 def test_an_image_that_is_nowhere_is_one_line(tmp_path: Path, lock: Path) -> None:
     with pytest.raises(ScriptError, match=r"can't pull the image 127\.0\.0\.1:9/none:1"):
         fetch(tmp_path, lock, "--image", "127.0.0.1:9/none:1")
+
+
+def test_the_container_of_a_killed_run_is_removed_and_no_other(tmp_path: Path, lock: Path) -> None:
+    """It holds the user and password of the index."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    gone = {**task_labels("fetch-wheels"), PROCESS_LABEL: str(ended.pid)}
+    cases = {
+        "orphan": gone,
+        "elsewhere": gone | {HOST_LABEL: "another.example"},
+        "running": gone | {PROCESS_LABEL: str(os.getppid())},
+    }
+    made = {
+        name: docker("create", *(f"--label={k}={v}" for k, v in labels.items()), PYTHON_IMAGE)
+        for name, labels in cases.items()
+    }
+    ids = {name: done.stdout.strip() for name, done in made.items()}
+    try:
+        assert fetch(tmp_path, lock) == Exit.PASSED
+        left = docker("ps", "--all", "--quiet", "--no-trunc").stdout.split()
+        assert {name for name, one in ids.items() if one in left} == {"elsewhere", "running"}
+    finally:
+        for one in ids.values():
+            docker("rm", "--force", one)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from postgres_jobs import add_job, at_once
 from service_backends import servers_only
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -205,3 +205,45 @@ def test_readiness_writes(backend: Backend, opened: Opened) -> None:
     database.close()
     with pytest.raises(DBAPIError, match="read-only"):
         asyncio.run(ready())
+
+
+def test_writers_see_what_was_committed_while_they_waited_whatever_the_default(
+    backend: Backend, opened: Opened
+) -> None:
+    """Under repeatable read the wait for the lock itself would take the snapshot."""
+    assert backend.servers is not None
+    backend.servers.administer(
+        "ALTER ROLE proof SET default_transaction_isolation = 'repeatable read'"
+    )
+    try:
+        database = opened("control-plane")
+        for _ in range(2):  # also after a reader had the connection
+            with database.writing() as connection:
+                shown = connection.execute(text("SHOW transaction_isolation")).scalar_one()
+            assert shown == "read committed"
+            with database.reading() as connection:
+                shown = connection.execute(text("SHOW transaction_isolation")).scalar_one()
+            assert shown == "repeatable read"
+    finally:
+        backend.servers.administer("ALTER ROLE proof RESET default_transaction_isolation")
+
+
+def test_a_search_holds_a_part_of_the_vectors_at_a_time(backend: Backend, opened: Opened) -> None:
+    from services.memory_engine import vectors
+
+    database = opened("memory-engine")
+    backend.sql(
+        "memory-engine",
+        "INSERT INTO vectors (vector_id, dimensions, unit_values, metadata, created_at) "
+        "SELECT 'v' || n, 1, decode('000000000000f03f', 'hex'), '{}', :now "
+        "FROM generate_series(1, 1200) AS n",
+        now=NOON,
+    )
+    cursors: list[str] = []
+
+    def note(_connection: Any, cursor: Any, *_: Any) -> None:
+        cursors.append(type(cursor).__name__)
+
+    event.listen(database.engine, "after_cursor_execute", note)
+    assert len(list(vectors._scores(database, [1.0]))) == 1200
+    assert cursors == ["ServerCursor"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from fastapi import Request
+from fastapi.security import HTTPAuthorizationCredentials
 
 from services import __main__ as start
 from services import prepare
+from services.kit.access import require_client
+from services.kit.errors import ServiceError
 from services.kit.settings import PORTS, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -37,6 +43,26 @@ def test_urls_of_the_environment_win() -> None:
 def test_settings_never_show_the_client_token() -> None:
     settings = Settings.from_environment("gateway", GOOD)
     assert GOOD["CLIENT_TOKEN"] not in repr(settings)
+
+
+def test_only_who_checks_the_client_token_has_to_be_told() -> None:
+    for service in PORTS:
+        environ = {**GOOD, "CLIENT_TOKEN": ""}
+        if service in {"targets", "sessions"}:
+            assert Settings.from_environment(service, environ).client_token == ""
+        else:
+            with pytest.raises(SettingsError, match="CLIENT_TOKEN is not set"):
+                Settings.from_environment(service, environ)
+
+
+@pytest.mark.parametrize("sent", [None, "", "x"])
+def test_a_service_that_was_told_no_client_token_lets_no_client_in(sent: str | None) -> None:
+    settings = Settings.from_environment("sessions", {"STATE_FOLDER": "state"})
+    app = SimpleNamespace(state=SimpleNamespace(settings=settings))
+    request = Request({"type": "http", "app": app})
+    offered = None if sent is None else HTTPAuthorizationCredentials(scheme="", credentials=sent)
+    with pytest.raises(ServiceError, match="no valid client token"):
+        asyncio.run(require_client(request, offered))
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,15 @@ def test_private_keys_and_databases_are_for_their_owner_only(prepared_folder: Pa
     """K1: state database 600."""
     for path in [*prepared_folder.glob("*.db"), *(prepared_folder / "keys").glob("*.pem")]:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_database_of_a_newer_program_is_one_line_and_78(
+    state_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(state_folder / "sessions.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version_sessions SET version_num = '9999'")
+    assert prepare.main({"STATE_FOLDER": str(state_folder)}) == 78
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the database of sessions doesn't fit this program" in said
+    assert "9999" in said

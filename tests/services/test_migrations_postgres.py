@@ -128,3 +128,30 @@ def test_a_server_that_is_late_is_waited_for(backend: Backend) -> None:
     starting.start()
     assert prepare.main(backend.environ) == 0
     starting.join()
+
+
+def test_a_database_of_a_newer_program_is_one_line_and_78(
+    backend: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.sql("sessions", "UPDATE alembic_version_sessions SET version_num = '9999'")
+    assert "the database of sessions doesn't fit this program" in refused(backend, capsys)
+
+
+def test_a_user_who_may_make_no_tables_is_one_line_and_78(
+    backend: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a database that somebody else owns, from PostgreSQL 15 on."""
+    assert backend.servers is not None
+    backend.servers.administer("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    try:
+        with empty_database(backend.servers) as url:
+            address = url.rpartition("@")[2]
+            said = refused(
+                backend,
+                capsys,
+                DATABASE_URL=f"postgresql+psycopg://guest@{address}",
+                DATABASE_PASSWORD="guest",
+            )
+    finally:
+        backend.servers.administer("DROP ROLE guest")
+    assert "permission denied for schema public: make the user owner" in said

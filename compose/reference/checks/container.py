@@ -1,6 +1,6 @@
 """Check from inside that a container is hardened: `python -m checks.container`.
 
-Run as the `security` service, which has the settings of the six services. Each check
+Run as the `security` service, which is hardened as the six services are. Each check
 breaks its rule on purpose, or reads what the kernel says; exit 1 where one succeeds.
 """
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECRETS_FOLDER = Path("/run/secrets")
+# What compose.yaml gives this service; its tests hold the table of all the others.
+ALLOWED_SECRETS = frozenset({"CLIENT_TOKEN"})
+KEYS_FOLDER = Path("/keys")
 PROCESS_STATUS = Path("/proc/self/status")
 CODE_FOLDERS = ("/", "/app", "/venv", "/usr/bin", "/keys")
 TIMEOUT_SECONDS = 5.0
@@ -86,6 +89,15 @@ def secrets_are_files_only() -> str | None:
     return None
 
 
+def sees_its_own_secrets_only() -> str | None:
+    """The secrets that it is allowed, all of them and no other, and nobody's private key."""
+    found = {path.name for path in SECRETS_FOLDER.iterdir()}
+    if found != ALLOWED_SECRETS:
+        return f"expected the secrets {sorted(ALLOWED_SECRETS)}, got {sorted(found)}"
+    keys = sorted(path.name for path in KEYS_FOLDER.iterdir())
+    return f"expected no keys, got {', '.join(keys)}" if keys else None
+
+
 def queue_wants_its_password() -> str | None:
     """Redis answers a stranger on the same network with a refusal."""
     with socket.create_connection(("redis", 6379), TIMEOUT_SECONDS) as connection:
@@ -124,6 +136,7 @@ CHECKS: tuple[Callable[[], str | None], ...] = (
     file_system_is_read_only,
     temporary_folder_runs_nothing,
     secrets_are_files_only,
+    sees_its_own_secrets_only,
     queue_wants_its_password,
     database_wants_its_password,
     code_has_no_known_weakness,

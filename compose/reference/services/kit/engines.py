@@ -81,6 +81,9 @@ def _postgres_engine(url: str, name: str) -> Engine:
     }
     return create_engine(
         url,
+        # Whatever the server's default: above it the snapshot would be taken by the
+        # statement that waits for the write lock, and miss what was committed meanwhile.
+        isolation_level="READ COMMITTED",
         pool_size=POOL_CONNECTIONS,
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,

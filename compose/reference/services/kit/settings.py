@@ -22,6 +22,10 @@ __all__ = ["PORTS", "SYSTEM_SERVICES", "Settings", "SettingsError", "refuse_star
 CONFIGURATION_EXIT_CODE = 78
 DATABASE_SCHEMES = ("sqlite", "postgresql+psycopg")
 QUEUE_SCHEMES = ("sqlite", "redis", "rediss")
+# Who checks the client token; nobody else has to know it.
+CLIENT_SERVICES = frozenset(
+    {"gateway", "control-plane", "memory-engine", "model-router", "executor"}
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Settings:
     `connect_to` says where a connection to some `host:port` really goes;
     `database_url` is this service's own, or one that all share (their tables have
     different names); control-plane and executor share `queue_url`; both hold their
-    passwords; `keys_folder` is where `services.prepare` put the key pair of each
+    passwords; `client_token` is "" where a service is not told it, and then opens nothing;
+    `keys_folder` is where `services.prepare` put the key pair of each
     service; `urls` holds the base URL of every service by name, without a trailing slash.
     """
 
@@ -57,21 +62,18 @@ class Settings:
         """
         if service not in PORTS:
             raise SettingsError(f"expected one of {', '.join(PORTS)}, got {service!r}")
-        state_folder = Path(_required(environ, "STATE_FOLDER")).resolve()
-        keys_folder = environ.get("KEYS_FOLDER", "").strip() or state_folder / "keys"
-        database_url = environment.server_url(environ, "DATABASE", DATABASE_SCHEMES)
-        queue_url = environment.server_url(environ, "QUEUE", QUEUE_SCHEMES)
+        read_token = environment.required if service in CLIENT_SERVICES else environment.secret
         return cls(
             service=service,
             port=PORTS[service],
             listen_host=environment.listen_host(environ, "LISTEN_HOST"),
-            state_folder=state_folder,
-            keys_folder=Path(keys_folder).resolve(),
-            client_token=environment.required(environ, "CLIENT_TOKEN"),
+            state_folder=_state_folder(environ),
+            keys_folder=find_keys_folder(environ),
+            client_token=read_token(environ, "CLIENT_TOKEN"),
             allowed_hosts=environment.hosts(environ, "ALLOWED_HOSTS"),
             connect_to=environment.routes(environ, "CONNECT_TO"),
-            database_url=database_url or sqlite_url(state_folder, service),
-            queue_url=queue_url or sqlite_url(state_folder, "queue"),
+            database_url=find_database_url(environ, service),
+            queue_url=find_queue_url(environ),
             urls=MappingProxyType({name: _url(environ, name) for name in PORTS}),
         )
 
@@ -83,6 +85,36 @@ class Settings:
         return tuple(sorted(found - {""}))
 
 
+def find_keys_folder(environ: Mapping[str, str]) -> Path:
+    """Where the key pairs are: KEYS_FOLDER, or a folder of the state folder.
+
+    Raises:
+        SettingsError: STATE_FOLDER is not set.
+    """
+    folder = environ.get("KEYS_FOLDER", "").strip()
+    return (Path(folder) if folder else _state_folder(environ) / "keys").resolve()
+
+
+def find_database_url(environ: Mapping[str, str], service: str) -> str:
+    """The database of one service, with its password: the server's, or a file of its own.
+
+    Raises:
+        SettingsError: DATABASE_URL, its password or STATE_FOLDER is missing or wrong.
+    """
+    url = environment.server_url(environ, "DATABASE", DATABASE_SCHEMES)
+    return url or sqlite_url(_state_folder(environ), service)
+
+
+def find_queue_url(environ: Mapping[str, str]) -> str:
+    """The queue, with its password: the server's, or a file.
+
+    Raises:
+        SettingsError: QUEUE_URL, its password or STATE_FOLDER is missing or wrong.
+    """
+    url = environment.server_url(environ, "QUEUE", QUEUE_SCHEMES)
+    return url or sqlite_url(_state_folder(environ), "queue")
+
+
 def sqlite_url(folder: Path, name: str) -> str:
     """The URL of the embedded database `<name>.db` in `folder`."""
     return f"sqlite:///{(folder / name).as_posix()}.db"
@@ -92,6 +124,10 @@ def refuse_start(problem: SettingsError) -> int:
     """Say one clear line on stderr and give the exit code for a bad configuration."""
     print(f"error: {' '.join(str(problem).split())}", file=sys.stderr)
     return CONFIGURATION_EXIT_CODE
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    return Path(_required(environ, "STATE_FOLDER")).resolve()
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

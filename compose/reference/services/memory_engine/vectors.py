@@ -33,6 +33,8 @@ _PUT = text("""
     ON CONFLICT (vector_id) DO UPDATE SET dimensions = excluded.dimensions,
         unit_values = excluded.unit_values, metadata = excluded.metadata
 """)
+# A search looks at every vector, but holds only so many of them at once.
+_ROWS_AT_ONCE = 500
 _ALL = text("SELECT vector_id, unit_values, metadata FROM vectors WHERE dimensions = :dimensions")
 
 
@@ -73,7 +75,11 @@ def search_vectors(
 
 def _scores(database: Database, wanted: Sequence[float]) -> Iterator[tuple[float, str, str]]:
     with database.reading() as connection:
-        for name, stored, metadata in connection.execute(_ALL, {"dimensions": len(wanted)}):
+        # `yield_per` streams as well: PostgreSQL keeps the rest in a cursor.
+        rows = connection.execute(
+            _ALL, {"dimensions": len(wanted)}, execution_options={"yield_per": _ROWS_AT_ONCE}
+        )
+        for name, stored, metadata in rows:
             values = array("d")
             values.frombytes(stored)
             score = sum(map(operator.mul, wanted, values))
