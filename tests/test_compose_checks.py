@@ -65,6 +65,24 @@ def test_secrets_must_be_there_and_in_no_variable(
     assert "got a writable one" in (container.secrets_are_files_only() or "")
 
 
+def test_a_secret_or_key_too_many_or_too_few_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets, keys = tmp_path / "secrets", tmp_path / "keys"
+    secrets.mkdir()
+    keys.mkdir()
+    monkeypatch.setattr(container, "SECRETS_FOLDER", secrets)
+    monkeypatch.setattr(container, "KEYS_FOLDER", keys)
+    assert "got []" in (container.sees_its_own_secrets_only() or "")
+    (secrets / "CLIENT_TOKEN").touch()
+    assert container.sees_its_own_secrets_only() is None
+    (keys / "gateway.pem").touch()
+    assert "expected no keys, got gateway.pem" in (container.sees_its_own_secrets_only() or "")
+    (secrets / "QUEUE_PASSWORD").touch()
+    assert "QUEUE_PASSWORD" in (container.sees_its_own_secrets_only() or "")
+    assert container.sees_its_own_secrets_only in container.CHECKS
+
+
 def test_a_check_that_cannot_be_made_has_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,11 +11,15 @@ from typing import TYPE_CHECKING
 from benchmarks.comparison import Benchmark, in_turn
 from benchmarks.measures import STACK
 from common.cli import ScriptError
+from stack.compose.leftovers import things_of
+from stack.records import new_record
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from stack.compose.command import Compose
+    from stack.compose.runtime import ComposeRuntime
 
 COMPOSE_RATIO = 1.1
 _MOST_SECONDS = 300.0
@@ -36,8 +42,8 @@ def measure_compose(options: argparse.Namespace) -> list[Benchmark]:
                 raise ScriptError(f"the runtime left something: {left[0]}")
             return time.perf_counter() - begun
 
-        bare = replace(runtime.compose, project=f"{runtime.project}-floor")
-        pairs = in_turn(options.rounds, ours, lambda: bare_up_down(bare))
+        with floor_project(runtime) as bare:
+            pairs = in_turn(options.rounds, ours, lambda: bare_up_down(bare))
     finally:
         runtime.stop()
         runtime.close()
@@ -46,6 +52,21 @@ def measure_compose(options: argparse.Namespace) -> list[Benchmark]:
         "floor: docker compose up --wait, down -v"
     )
     return [Benchmark("compose-up-down", what, "seconds", pairs, goal_ratio=COMPOSE_RATIO)]
+
+
+@contextlib.contextmanager
+def floor_project(runtime: ComposeRuntime) -> Iterator[Compose]:
+    """The same file as another project, in a record of its own: a sweep finds it too."""
+    record = new_record(runtime.stack.file, runtime.name)
+    record.project = f"{runtime.project}-floor"
+    record.engine = runtime.engine.endpoint.as_variables()
+    record.save()
+    try:
+        yield replace(runtime.compose, project=record.project)
+    finally:
+        shutil.rmtree(record.state, ignore_errors=True)
+        if not things_of(runtime.engine, record.project):
+            record.remove()
 
 
 def bare_up_down(compose: Compose) -> float:

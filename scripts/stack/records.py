@@ -31,7 +31,7 @@ _ENGINE_SECONDS = 20
 class Record:
     """One started stack: who started it, what runs, where its state is.
 
-    `project` is a Compose project, and `engine` the variables that choose its engine.
+    `project` is a Compose project, and `engine` the variables that mean its engine.
     """
 
     marker: str
@@ -127,13 +127,13 @@ def _remove_project(record: Record) -> tuple[list[str], bool]:
     if not record.project:
         return [], True
     from stack.compose.engine import connect
-    from stack.compose.leftovers import remove_project
+    from stack.compose.leftovers import remove_project, things_of
 
     unchosen = {key: text for key, text in os.environ.items() if not key.startswith("DOCKER_")}
     try:
         engine = connect({**unchosen, **record.engine}, _ENGINE_SECONDS)
         try:
-            return remove_project(engine, record.project), True
+            return remove_project(engine, record.project), not things_of(engine, record.project)
         finally:
             engine.close()
     except (ScriptError, ImportError) as problem:

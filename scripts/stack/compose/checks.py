@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from common.cli import ConfigurationError, Exit, ScriptError
 from stack import ports
-from stack.compose.containers import inspect, list_project, owner_of_port
+from stack.compose.containers import (
+    PROJECT_LABEL,
+    SERVICE_LABEL,
+    ask,
+    inspect,
+    list_project,
+    owner_of_port,
+)
 from stack.compose.engine import find_endpoint
 
 if TYPE_CHECKING:
@@ -117,4 +124,22 @@ def check_published(
             raise ScriptError(
                 f"expected the container of {name} to publish port {port}, got {got}: "
                 "what answered there is something else"
+            )
+
+
+def check_images(engine: Engine, project: str, images: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a container of another image than the one that was built, pulled and looked into.
+
+    Raises:
+        ScriptError: a tag was moved meanwhile: names the service and both images.
+    """
+    expected = {name: str(row["id"]) for row in images for name in row["services"]}
+    filters = {"label": f"{PROJECT_LABEL}={project}"}
+    for row in ask(lambda: engine.api.containers(all=True, filters=filters)):
+        name = row["Labels"].get(SERVICE_LABEL)
+        wanted = expected.get(name)
+        if wanted and (got := inspect(engine, row["Id"])["Image"]) != wanted:
+            raise ScriptError(
+                f"{name}: expected the image {wanted}, got {got}: its tag was moved while the "
+                "system was started: start again"
             )

@@ -21,6 +21,7 @@ SERVICE_LABEL = "com.docker.compose.service"
 NUMBER_LABEL = "com.docker.compose.container-number"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 NOT_STATED = "none"
+UNHEALTHY = "unhealthy"
 _AT_ONCE = 8
 
 
@@ -154,7 +155,8 @@ def _container(
         image=value["Config"]["Image"],
         image_id=value["Image"],
         state=state["Status"],
-        health=(state.get("Health") or {}).get("Status", NOT_STATED),
+        # The engine calls whatever has ended unhealthy, a task that did its work too.
+        health=(state.get("Health") or {}).get("Status", NOT_STATED) if running else NOT_STATED,
         restarts=max(restarts, value.get("RestartCount", 0)),
         oom_killed=killed or bool(state.get("OOMKilled")),
         exit_code=None if running else state.get("ExitCode"),
@@ -182,33 +184,43 @@ def last_line(engine: Engine, identity: str, clean: Callable[[str], str]) -> str
     return lines[-1].strip()[:300] if lines else ""
 
 
-def keep_logs(engine: Engine, listed: Sequence[Listed], folder: Path) -> dict[str, Path]:
+def keep_logs(
+    engine: Engine, listed: Sequence[Listed], folder: Path
+) -> tuple[dict[str, Path], list[str]]:
     """Write each container's whole log to `<folder>/<service>.log`, block by block.
 
     Returns:
-        Compose service to its file. A log that can't be read says so in it.
+        Compose service to its file (a log that the engine does not give says so in it),
+        and a line for each that could not be written whole.
     """
     paths = {item.service: folder / f"{item.service}.log" for item in listed}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(lambda item: _keep_log(engine, item.id, paths[item.service]), listed):
-            pass
-    return paths
+        said = [*pool.map(lambda item: _keep_log(engine, item, paths[item.service]), listed)]
+    kept = {name: path for name, path in paths.items() if path.is_file()}
+    return kept, [line for line in said if line]
 
 
-def _keep_log(engine: Engine, identity: str, path: Path) -> None:
+def _keep_log(engine: Engine, item: Listed, path: Path) -> str | None:
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    with path.open("wb") as output:
-        try:
-            for block in engine.api.logs(identity, stream=True, follow=False):
-                output.write(block)
-        except (DockerException, RequestException) as problem:
-            output.write(f"[the engine gave no log: {engine_trouble(problem)}]\n".encode())
+    try:
+        with path.open("wb") as output:
+            try:
+                for block in engine.api.logs(item.id, stream=True, follow=False):
+                    output.write(block)
+            except (DockerException, RequestException) as problem:
+                output.write(f"[the engine gave no log: {engine_trouble(problem)}]\n".encode())
+    except OSError as problem:
+        reason = (problem.strerror or str(problem)).lower()
+        return f"the log of {item.service} can't be kept: {reason}: free space"
+    return None
 
 
 def is_down(row: Mapping[str, Any]) -> bool:
-    """Whether a container of the summary should run and does not."""
+    """Whether a container of the summary should run and be well, and is not."""
+    if row["health"] == UNHEALTHY:
+        return True
     return row["state"] != "running" and not row["task"]
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.tls import TLSConfig
 
-# What chooses an engine; a record keeps these, so that a later command finds it again.
+# What chooses an engine.
 CHOOSING = (
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
+    "DOCKER_TLS",
     "DOCKER_TLS_VERIFY",
     "DOCKER_CERT_PATH",
     "DOCKER_CONFIG",
@@ -52,6 +53,13 @@ class Endpoint:
     def host(self) -> str:
         """The host that published ports are on."""
         return "127.0.0.1" if self.local else urlsplit(self.url).hostname or "127.0.0.1"
+
+    def as_variables(self) -> dict[str, str]:
+        """Variables that mean this engine, whatever context is the current one later."""
+        if self.tls_folder is None:
+            return {"DOCKER_HOST": self.url}
+        tls = {"DOCKER_TLS": "1"} | ({"DOCKER_TLS_VERIFY": "1"} if self.verify else {})
+        return {"DOCKER_HOST": self.url, "DOCKER_CERT_PATH": self.tls_folder, **tls}
 
 
 @dataclass
@@ -89,8 +97,10 @@ def find_endpoint(environ: Mapping[str, str]) -> Endpoint:
     """
     if url := environ.get("DOCKER_HOST"):
         verify = bool(environ.get("DOCKER_TLS_VERIFY"))
-        folder = environ.get("DOCKER_CERT_PATH") if verify else None
-        return Endpoint(url, folder or (str(Path.home() / ".docker") if verify else None), verify)
+        if not (verify or environ.get("DOCKER_TLS")):
+            return Endpoint(url, None, verify=False)
+        folder = environ.get("DOCKER_CERT_PATH") or str(Path.home() / ".docker")
+        return Endpoint(url, folder, verify)
     name = environ.get("DOCKER_CONTEXT") or _configured_context(environ)
     if name in {"", "default"}:
         return Endpoint(_DEFAULT_URL)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stack.compose.containers import PROJECT_LABEL, ask
+from stack.compose.engine import engine_trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from stack.compose.engine import Engine
 
@@ -50,15 +51,46 @@ def things_of(engine: Engine, project: str) -> list[Thing]:
 
 
 def anonymous_volumes(engine: Engine, project: str) -> set[str]:
-    """Volumes without a name of their own that the project's containers use.
+    """Volumes that the engine made for the project's containers because none was named.
 
-    They carry no label of the project, and a plain `down` leaves them.
+    They carry no label of the project, and a plain `down` leaves them. An external volume
+    may have such a name too: whatever a container was asked to mount by name is not ours.
     """
     label = {"label": f"{PROJECT_LABEL}={project}"}
     rows = ask(lambda: engine.api.containers(all=True, filters=label))
-    mounts = [mount for row in rows for mount in row.get("Mounts") or ()]
-    names = {str(mount.get("Name")) for mount in mounts if mount.get("Type") == "volume"}
-    return {name for name in names if _ANONYMOUS.fullmatch(name)}
+    values = [_inspect(engine, row["Id"]) for row in rows]
+    named = {name for value in values for name in _mounted_by_name(value)}
+    return {name for value in values for name in _made_for(value)} - named
+
+
+def _inspect(engine: Engine, identity: str) -> Mapping[str, Any]:
+    """What the engine knows of a container; nothing where it has gone meanwhile."""
+    from docker.errors import NotFound
+
+    def call() -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = engine.api.inspect_container(identity)
+        except NotFound:
+            return {}
+        return found
+
+    value: Mapping[str, Any] = ask(call)
+    return value
+
+
+def _mounted_by_name(value: Mapping[str, Any]) -> set[str]:
+    """Sources that were written down for a container (`-v NAME:PATH`, `--mount source=`)."""
+    settings = value.get("HostConfig") or {}
+    binds = (str(bind).partition(":")[0] for bind in settings.get("Binds") or ())
+    return {*binds, *(str(item.get("Source")) for item in settings.get("Mounts") or ())}
+
+
+def _made_for(value: Mapping[str, Any]) -> set[str]:
+    """Names that the engine chose; none where volumes may come from another container."""
+    if (value.get("HostConfig") or {}).get("VolumesFrom"):
+        return set()
+    mounts = [item for item in value.get("Mounts") or () if item.get("Type") == "volume"]
+    return {name for item in mounts if _ANONYMOUS.fullmatch(name := str(item.get("Name")))}
 
 
 def volumes_left(engine: Engine, names: Iterable[str]) -> list[Thing]:
@@ -71,8 +103,13 @@ def volumes_left(engine: Engine, names: Iterable[str]) -> list[Thing]:
 
 
 def remove_things(engine: Engine, things: Iterable[Thing]) -> list[str]:
-    """Remove each by force; a line for each that was removed or could not be."""
-    from docker.errors import APIError, NotFound
+    """Remove each by force; a line for each that was removed or could not be.
+
+    Raises:
+        ScriptError: the engine is gone, or does not answer in time.
+    """
+    from docker.errors import APIError, DockerException, NotFound
+    from requests.exceptions import RequestException
 
     remove = {
         "container": lambda one: engine.api.remove_container(one, v=True, force=True),
@@ -88,6 +125,8 @@ def remove_things(engine: Engine, things: Iterable[Thing]) -> list[str]:
             continue
         except APIError as problem:
             lines.append(f"can't remove {thing}: {problem.explanation}")
+        except (DockerException, RequestException) as problem:
+            raise engine_trouble(problem) from problem
     return lines
 
 

@@ -17,7 +17,7 @@ from stack.compose import checks
 from stack.compose.build import ComposeBuild
 from stack.compose.command import Compose, find_compose
 from stack.compose.containers import Listed, ask, list_project
-from stack.compose.engine import Engine, chosen, connect
+from stack.compose.engine import Engine, connect
 from stack.compose.events import EngineEvents
 from stack.compose.secret_files import RemoteSecrets, write_secret_files
 from stack.compose.start import ComposeStart, wait_ready
@@ -63,6 +63,7 @@ class ComposeRuntime:
         self._remote: RemoteSecrets | None = None
         self._images: list[dict[str, Any]] = []
         self._in_use = self._lost = False
+        self._findings: list[str] = []
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -113,7 +114,9 @@ class ComposeRuntime:
 
     def _use(self) -> None:
         """From here on there may be something to take down: note it where a sweep finds it."""
-        self.record.project, self.record.engine = self.project, chosen(self._environ)
+        # The context of the docker configuration may be another one when a sweep comes.
+        self.record.engine = self.engine.endpoint.as_variables()
+        self.record.project = self.project
         self.record.save()
         self._in_use = True
 
@@ -142,6 +145,7 @@ class ComposeRuntime:
             started = self._start()
             by_name = {item.name: item for item in self.services}
             checks.check_published(self.engine, self.project, by_name, self._names, started)
+            checks.check_images(self.engine, self.project, self._images)
         except BaseException:
             for line in self.stop():
                 log.warn(line)
@@ -205,20 +209,22 @@ class ComposeRuntime:
         ask(lambda: self.engine.api.unpause(found.id))
 
     def stop(self) -> Sequence[str]:
-        """Keep logs and facts, take the project down; a line for all that did not end well."""
-        if not self._in_use:
-            return ()
-        with uninterrupted():
-            findings = self._take_down()
-        self._in_use = False
-        return findings
+        """Keep logs and facts, take the project down; a line for all that did not end well.
+
+        Lines of an earlier stop, such as that of a start that failed, are said again.
+        """
+        if self._in_use:
+            with uninterrupted():
+                self._findings += self._take_down()
+            self._in_use = False
+        return tuple(dict.fromkeys(self._findings))
 
     def _take_down(self) -> list[str]:
         findings: list[str] = []
         if self._end is None:
             self._end = self._ending(EngineEvents(self.engine, self.project))
         try:
-            self._end.observe()
+            findings += self._end.observe()
         except ScriptError as problem:
             findings.append(f"the containers can't be looked at: {problem}")
         try:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from common import log
 from common.cli import ScriptError
 from stack.compose import leftovers
 from stack.compose.containers import Container, keep_logs, list_project, look_at_all
@@ -54,17 +55,24 @@ class ComposeStop:
     containers: tuple[Container, ...] = ()
     log_files: Mapping[str, Path] = field(default_factory=dict)
 
-    def observe(self) -> None:
-        """Keep the facts and the whole log of each container.
+    def observe(self) -> list[str]:
+        """Keep the facts and the whole log of each container; a line for what was not kept.
 
         Raises:
             ScriptError: the engine is gone.
         """
         listed = list_project(self.engine, self.project)
+        complete = self.events.complete()
         restarts, killed = self.events.restarts(self.asked), self.events.oom_killed()
         named = set(self.names.values())
-        self.containers = look_at_all(self.engine, listed, named, restarts, killed)
-        self.log_files = keep_logs(self.engine, listed, self.logs)
+        found = look_at_all(self.engine, listed, named, restarts, killed)
+        if found and not complete:
+            # Restarts may have been missed, and 0 would be a guess: no rows, no figure.
+            log.warn("events of the engine were missed: how often containers ended is unknown")
+            found = ()
+        self.containers = found
+        self.log_files, findings = keep_logs(self.engine, listed, self.logs)
+        return findings
 
     def down(self) -> list[str]:
         """Take the project down; a line for whatever did not end or go away by itself.
@@ -77,7 +85,7 @@ class ComposeStop:
         seen, findings = self.events.count, []
         try:
             self._run_down()
-        except ScriptError as problem:
+        except (ScriptError, OSError) as problem:  # a full disk: its output can't be kept
             findings.append(f"docker compose down failed: {problem}")
         else:
             findings += self._killed(running, seen)
