@@ -104,24 +104,30 @@ def exhaust_memory(container: Container) -> None:
 FAULTS: list[Callable[[Container], None]] = [kill_process, kill_container, pause, exhaust_memory]
 
 
-def recover(runtime: ComposeRuntime, container: Container) -> None:
-    """Start the container again where its restart policy does not, and wait until it is healthy."""
+def recover(runtime: ComposeRuntime, containers: list[Container]) -> None:
+    """Start again what its restart policy does not, and wait until all is healthy and ready."""
     deadline = time.monotonic() + RECOVERY_SECONDS
     time.sleep(0.5)
-    while time.monotonic() < deadline:
-        container.reload()
-        state = container.attrs["State"]
-        if state["Status"] in {"exited", "dead"}:
-            container.start()
-        if state["Running"] and state.get("Health", {}).get("Status", "healthy") == "healthy":
-            break
+    waiting = list(containers)
+    while waiting:
+        waiting = [container for container in waiting if not is_healthy_again(container)]
+        states = {container.name: container.attrs["State"] for container in waiting}
+        assert not waiting or time.monotonic() < deadline, f"not healthy again: {states}"
         time.sleep(0.3)
-    else:
-        raise AssertionError(f"{container.name} did not recover: {container.attrs['State']}")
     for service in runtime.services:
-        while not probe(service.url + service.ready).healthy:
-            assert time.monotonic() < deadline, f"{service.name} is not ready again"
+        while not (seen := probe(service.url + service.ready)).healthy:
+            assert time.monotonic() < deadline, f"{service.name} is not ready again: {seen}"
             time.sleep(0.2)
+
+
+def is_healthy_again(container: Container) -> bool:
+    """Whether it runs and its own check passes; one that has ended is started."""
+    container.reload()
+    state = container.attrs["State"]
+    if state["Status"] in {"exited", "dead"}:
+        container.start()
+        return False
+    return bool(state["Running"] and state.get("Health", {}).get("Status", "healthy") == "healthy")
 
 
 def test_every_container_is_hurt(reference: ComposeRuntime) -> None:
@@ -142,8 +148,7 @@ def test_no_acknowledged_job_is_lost_or_done_twice(
     containers = [container_of(reference, name) for name in victims]
     with ThreadPoolExecutor(len(containers)) as pool:
         list(pool.map(fault, containers))
-    for container in containers:
-        recover(reference, container)
+    recover(reference, containers)
     settle(board, STACK, reference)
     # Hurting what is not being worked on fails nothing.
     if victims != ["targets"]:
@@ -161,7 +166,7 @@ def test_a_restart_during_submission_loses_and_doubles_nothing(
     restarter.start()
     board.submit_all(4, lambda _count: None)
     restarter.join()
-    recover(reference, container)
+    recover(reference, [container])
     for run in board.with_status(NOT_SUBMITTED):
         board._submit(run)
     assert len(board.with_status("pending")) == JOBS
