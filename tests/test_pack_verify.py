@@ -94,6 +94,14 @@ def test_ids_of_checks_are_unique_and_say_why() -> None:
     assert all(check.why.endswith(".") for check in DECLARED)
 
 
+def test_what_nobody_asked_for_is_not_said_to_be_as_asked(tmp_path: Path) -> None:
+    """One check less, not one passed on nothing."""
+    data, repository = (CASES / "good/index.json").read_bytes(), repository_of("good", tmp_path)
+    asked = verify_index(data, repository=repository, wanted=Wanted(budget_tokens=2000))
+    silent = verify_index(data, repository=repository)
+    assert {item.id for item in asked} - {item.id for item in silent} == {"as-asked"}
+
+
 def test_no_checks_at_all_are_inconclusive() -> None:
     assert verdict_of([]) == INCONCLUSIVE
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.hashing import canonical_json, sha256_json
 from evidence.files import shown
 from pack import tokens
-from pack.verify import Check, Subject, UnknownError, declare
+from pack.verify import Check, NothingAskedError, Subject, UnknownError, Wanted, declare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,8 +38,14 @@ def pack_hash(subject: Subject) -> Iterator[str]:
 
 @declare(CHECKS, "as-asked", "A pack of another repository, budget or tokenizer is no answer.")
 def as_asked(subject: Subject) -> Iterator[str]:
-    """Compare with what the reader asked for."""
+    """Compare with what the reader asked for.
+
+    Raises:
+        NothingAskedError: the reader asked for nothing.
+    """
     index, wanted = subject.index, subject.wanted
+    if wanted == Wanted():
+        raise NothingAskedError
     for place, asked, got in (
         ("budget_tokens", wanted.budget_tokens, index["budget_tokens"]),
         ("tokenizer.requested", wanted.tokenizer, index["tokenizer"]["requested"]),
@@ -163,11 +169,18 @@ def no_overlap(subject: Subject) -> Iterator[str]:
     CHECKS, "tokenizer-as-named", "A count means something with the vocabulary it was made by."
 )
 def tokenizer_as_named(subject: Subject) -> Iterator[str]:
-    """The vocabulary is the one of that name, and the one asked for or the known substitute."""
+    """The vocabulary is the one of that name, and the one asked for or the known substitute.
+
+    Raises:
+        UnknownError: another one than the one asked for, of which we know nothing.
+    """
     named = subject.index["tokenizer"]
     if named["used"] not in {named["requested"], tokens.FALLBACK}:
         got = f"{named['used']} where {named['requested']} was requested"
         yield f"tokenizer.used: expected it or {tokens.FALLBACK}, got {got}"
+    elif named["used"] != named["requested"] and tokens.known(named["requested"]) is None:
+        names = ", ".join(item.name for item in tokens.VOCABULARIES)
+        raise UnknownError(f"tokenizer.requested: expected {names}, got {named['requested']}")
     vocabulary = tokens.known(named["used"])
     if vocabulary is None:
         return

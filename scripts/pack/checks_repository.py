@@ -13,9 +13,12 @@ from pack.checks import plain
 from pack.verify import Check, Subject, UnknownError, declare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 REPOSITORY_CHECKS: list[Check] = []
+# As schemas/index.schema.json defines the reasons for which a file is skipped.
+_LARGE_BYTES = 1 << 20
+_LONG_LINE_BYTES = 4_096
 
 
 @declare(REPOSITORY_CHECKS, "commit", "A pack of another commit is not a pack of this one.")
@@ -40,6 +43,20 @@ def files_seen(subject: Subject) -> Iterator[str]:
     expected, got = len(subject.repository.files), subject.index["counts"]["files_seen"]
     if expected != got:
         yield f"counts.files_seen: expected {expected}, got {got}"
+
+
+@declare(REPOSITORY_CHECKS, "skips-look-right", "A file is not skipped for what it is not.")
+def skips_look_right(subject: Subject) -> Iterator[str]:
+    """Count the files that each reason can be true of; `generated` is the packer's judgement."""
+    packed = {item["path"] for item in subject.index["files"]}
+    files = subject.repository.files
+    rest = [data for path, data in files.items() if path not in packed]
+    claimed = subject.index["counts"]["files_skipped"]
+    if claimed["empty"] != (empty := sum(not data for data in files.values())):
+        yield f"files_skipped.empty: expected {empty}, got {claimed['empty']}"
+    for reason, holds in _REASONS.items():
+        if claimed[reason] > (most := sum(map(holds, rest))):
+            yield f"files_skipped.{reason}: expected at most {most}, got {claimed[reason]}"
 
 
 @declare(REPOSITORY_CHECKS, "known-paths", "A path that the repository does not have was made up.")
@@ -138,6 +155,17 @@ def _chunks(subject: Subject) -> Iterator[tuple[Mapping[str, Any], bytes]]:
         data = files.get(chunk["path"])
         if data is not None and chunk["start_byte"] < chunk["end_byte"] <= len(data):
             yield chunk, data
+
+
+def _is_binary(data: bytes) -> bool:
+    return b"\0" in data or _decoded(data) is None
+
+
+_REASONS: Mapping[str, Callable[[bytes], bool]] = {
+    "binary": _is_binary,
+    "large": lambda data: len(data) > _LARGE_BYTES,
+    "long_lines": lambda data: any(len(line) >= _LONG_LINE_BYTES for line in data.split(b"\n")),
+}
 
 
 def _decoded(data: bytes) -> str | None:

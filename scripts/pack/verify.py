@@ -25,6 +25,10 @@ class UnknownError(Exception):
     """A check that can't be made here and now, and why: inconclusive, never passed."""
 
 
+class NothingAskedError(Exception):
+    """A check on what a reader asked for, where he asked for nothing: it is not listed."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a reader asked for; None is what nobody asked."""
@@ -118,10 +122,11 @@ def verify_index(
         return (Finding(*READING, FAILED, (plain_line(problem),)),)
     subject = Subject(value, data, wanted or Wanted(), repository)
     every = (*CHECKS, *REPOSITORY_CHECKS) if checks is None else checks
+    made = (_make(check, subject) for check in every)
     return (
         Finding(*READING, PASSED),
         Finding(*SHAPE, PASSED),
-        *(_make(check, subject) for check in every),
+        *(finding for finding in made if finding is not None),
     )
 
 
@@ -138,10 +143,12 @@ def plain_line(problem: Exception) -> str:
     return ascii(str(problem))[1:-1][:300]
 
 
-def _make(check: Check, subject: Subject) -> Finding:
+def _make(check: Check, subject: Subject) -> Finding | None:
     problems: list[str] = []
     try:
         problems.extend(check.find(subject))
+    except NothingAskedError:
+        return None
     except UnknownError as problem:
         if not problems:
             return Finding(check.id, check.why, INCONCLUSIVE, (str(problem),))
