@@ -7,8 +7,11 @@ A module with `BACKENDS = BOTH` runs its tests over the embedded databases and, 
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 import time
+import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -178,8 +181,9 @@ def serve() -> Iterator[Serve]:
         return served
 
     yield start
-    for served in reversed(running):
-        served.stop()
+    with ExitStack() as stops:  # all are stopped, also after one that did not
+        for served in running:
+            stops.callback(served.stop)
 
 
 def _start(app: Starlette, port: int) -> Served:
@@ -197,7 +201,9 @@ def _start(app: Starlette, port: int) -> Served:
     def stop() -> None:
         server.should_exit = True
         thread.join(START_SECONDS)
-        assert not thread.is_alive(), "the app did not stop"
+        if thread.is_alive():
+            last = traceback.format_stack(sys._current_frames()[thread.ident or 0])[-3:]
+            raise AssertionError(f"{config.app} did not stop: {''.join(last)}")
 
     return Served(url, app, stop)
 

@@ -1,8 +1,7 @@
 """The control-plane's app."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import Gauge
@@ -11,6 +10,7 @@ from services.control_plane import audit, jobs, simulations, workspaces
 from services.control_plane.outbox import Outbox
 from services.kit import stores
 from services.kit.app import create_app
+from services.kit.background import beside
 from services.kit.database import Database
 from services.kit.keys import load_private_key, read_private_key
 from services.kit.settings import Settings
@@ -25,13 +25,10 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        publishing = asyncio.create_task(outbox.run())
         try:
-            yield
+            async with beside(outbox.run()):
+                yield
         finally:
-            publishing.cancel()
-            with suppress(asyncio.CancelledError):
-                await publishing
             await queue.close()
             database.close()
 

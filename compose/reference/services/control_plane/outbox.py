@@ -82,7 +82,8 @@ class Outbox:
                 self._trouble.on(f"{type(problem).__name__}: {problem}")
                 await asyncio.sleep(SWEEP_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), SWEEP_SECONDS)
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._wanted.wait()
 
     async def publish_pending(self) -> None:
         """Publish all that is not published yet, in batches."""

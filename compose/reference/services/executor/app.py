@@ -1,8 +1,7 @@
 """The executor's app: a worker beside the tools' API."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -10,6 +9,7 @@ from services.executor import pack
 from services.executor.tools import router as tools_router
 from services.executor.worker import Worker
 from services.kit.app import create_app
+from services.kit.background import beside
 from services.kit.settings import Settings
 from services.queue import open_queue
 
@@ -20,13 +20,10 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        working = asyncio.create_task(Worker(settings, queue).run())
         try:
-            yield
+            async with beside(Worker(settings, queue).run()):
+                yield
         finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
             await queue.close()
 
     app = create_app(

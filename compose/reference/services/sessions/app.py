@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import Gauge
@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.kit import stores
 from services.kit.app import create_app
+from services.kit.background import beside
 from services.kit.database import Database
 from services.kit.logs import warn
 from services.kit.settings import Settings
@@ -26,13 +27,10 @@ def build(settings: Settings, *, clock: Clock = time.time) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_sweep(app, database, clock))
         try:
-            yield
+            async with beside(_sweep(app, database, clock)):
+                yield
         finally:
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
             database.close()
 
     app = create_app(
