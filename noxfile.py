@@ -158,9 +158,18 @@ def compare_images(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session, marks: str, *paths: str) -> None:
-    """Run the tests with these marks; none selected is a failure of pytest's own."""
+    """Run the tests with these marks; none selected is a failure of pytest's own.
+
+    Arguments of the caller: one run, one test at a time. Else two: modules side by side, then
+    one by one what needs the ports 7000 to 7060 or looks at all that the engine has.
+    """
     install(session, "scripts", "services", "test")
-    session.run("pytest", "-m", marks, *session.posargs, *paths)
+    if session.posargs or "not stack" in marks or " stack" in marks:
+        session.run("pytest", "-m", marks, *session.posargs, *paths)
+        return
+    side_by_side = ("-n", os.environ.get("PROOF_PACK_TEST_WORKERS", "3"), "--dist=loadfile")
+    session.run("pytest", *side_by_side, "-m", f"({marks}) and not stack", *paths)
+    session.run("pytest", "-m", f"({marks}) and stack", *paths)
 
 
 @nox.session(tags=["check"])

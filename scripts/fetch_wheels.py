@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,15 +79,17 @@ def main(argv: Sequence[str] | None = None) -> Exit:
             from images.wheel_download import download
 
             variables, certificates = settings()
-            chunks = download(
-                engine,
-                reference,
-                requirements=locks.contents,
-                settings=variables,
-                certificates=certificates,
-                expected=len(locks.always),
-            )
-            wheels = fill_from(folder, chunks, locks, base)
+            with closing(
+                download(
+                    engine,
+                    reference,
+                    requirements=locks.contents,
+                    settings=variables,
+                    certificates=certificates,
+                    expected=len(locks.always),
+                )
+            ) as chunks:
+                wheels = fill_from(folder, chunks, locks, base)
     finally:
         engine.close()
     show(folder, wheels, base, fetched=fetched, as_json=options.json)

@@ -36,12 +36,12 @@ def remove_orphans(engine: Engine) -> None:
     from docker.errors import NotFound
 
     labels = [TASK_LABEL, f"{HOST_LABEL}={platform.node()}"]
-    found = engine.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
-    for container in found:
-        process = container.labels.get(PROCESS_LABEL, "")
+    # One request: the SDK's own list asks for each container, and waits for busy ones.
+    for container in engine.api.containers(all=True, filters={"label": labels}):
+        process = container["Labels"].get(PROCESS_LABEL, "")
         if not (process.isascii() and process.isdecimal()) or psutil.pid_exists(int(process)):
             continue
         try:
-            container.remove(force=True, v=True)
+            engine.api.remove_container(container["Id"], force=True, v=True)
         except NotFound:  # another run was quicker
             continue

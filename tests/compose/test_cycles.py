@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.docker
+# In the room of the reference system: it looks at all that the engine has.
+pytestmark = [pytest.mark.docker, pytest.mark.stack]
 CYCLES = 10
 
 

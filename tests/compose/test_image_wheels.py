@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import fetch_wheels
 import pytest
@@ -92,6 +92,22 @@ def test_a_package_with_another_hash_is_refused(tmp_path: Path, lock: Path) -> N
 def test_an_image_that_is_nowhere_is_one_line(tmp_path: Path, lock: Path) -> None:
     with pytest.raises(ScriptError, match=r"can't pull the image 127\.0\.0\.1:9/none:1"):
         fetch(tmp_path, lock, "--image", "127.0.0.1:9/none:1")
+
+
+def test_a_download_that_nobody_reads_to_its_end_locks_nobody_out(
+    tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine holds the container's lock as long as the stream is open (2026-11-21)."""
+
+    def fill(_folder: Path, stream: IO[bytes], *_rest: object) -> None:
+        assert stream.read(1)
+        raise ScriptError("the disk is full")
+
+    monkeypatch.setattr("images.wheels.fill", fill)
+    with pytest.raises(ScriptError, match="the disk is full") as kept:
+        fetch(tmp_path, lock)
+    assert kept.tb, "the error stays alive, and with it the frames of the reader"
+    assert not docker("ps", "--all", "--quiet", "--filter", OURS).stdout
 
 
 def test_the_container_of_a_killed_run_is_removed_and_no_other(tmp_path: Path, lock: Path) -> None:

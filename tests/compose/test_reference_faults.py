@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from stack.compose.runtime import ComposeRuntime
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.stack]
 REFERENCE = Path(__file__).resolve().parents[2] / "compose/reference/stack.yaml"
 STACK = load_stack(REFERENCE, {})
 DATABASES = ["postgres", "redis"]

@@ -13,7 +13,7 @@ import verify_evidence
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.stack]
 RUNTIMES = ("process", "compose")
 # What a container has and a process has not; everything else is in both.
 ONLY_IN_CONTAINERS = {"images", "containers"}
