@@ -12,7 +12,6 @@ from benchmarks.comparison import Benchmark, in_turn
 from benchmarks.measures import STACK
 from common.cli import ScriptError
 from stack.compose.leftovers import things_of
-from stack.records import new_record
 
 if TYPE_CHECKING:
     import argparse
@@ -57,6 +56,8 @@ def measure_compose(options: argparse.Namespace) -> list[Benchmark]:
 @contextlib.contextmanager
 def floor_project(runtime: ComposeRuntime) -> Iterator[Compose]:
     """The same file as another project, in a record of its own: a sweep finds it too."""
+    from stack.records import new_record
+
     record = new_record(runtime.stack.file, runtime.name)
     record.project = f"{runtime.project}-floor"
     record.engine = runtime.engine.endpoint.as_variables()
