@@ -79,6 +79,7 @@ def container(service: str, **changes: Any) -> dict[str, Any]:
         "exit_code": None,
         "task": False,
         "ports": [],
+        "usage": None,
         **changes,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,19 +65,16 @@ class System:
 
     async def _work_until(self, met: Callable[[], bool]) -> None:
         from services.executor.worker import Worker
+        from services.kit.background import beside
         from services.kit.client import close_shared_client
         from services.queue import open_queue
 
         queue = open_queue(self.settings.queue_url)
-        working = asyncio.create_task(Worker(self.settings, queue).run())
         try:
-            async with asyncio.timeout(30):
+            async with beside(Worker(self.settings, queue).run()), asyncio.timeout(30):
                 while not await asyncio.to_thread(met):  # noqa: ASYNC110 - what is met lies in databases
                     await asyncio.sleep(0.02)
         finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
             await queue.close()
             await close_shared_client()
 

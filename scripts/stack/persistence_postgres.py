@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from common.cli import ScriptError
-from stack.compose.containers import ask
-from stack.compose.engine import connect
+from stack.compose.engine import ask, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,8 +12,8 @@ from fakes.compose import PYTHON_IMAGE
 from fakes.forwarder import Forwarder
 
 from stack.compose import events
-from stack.compose.containers import PROJECT_LABEL, ask
-from stack.compose.engine import Engine, connect
+from stack.compose.containers import PROJECT_LABEL
+from stack.compose.engine import Engine, ask, connect
 from stack.compose.events import EngineEvents
 
 if TYPE_CHECKING:

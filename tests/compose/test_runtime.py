@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.runtimes import Opened, left_of
 
-from stack.compose.containers import ask, list_project
+from stack.compose.containers import list_project
+from stack.compose.engine import ask
 from stack.compose.leftovers import anonymous_volumes, volumes_left
 from stack.health import check_services
 from stack.ports import local_ports, port_is_free
@@ -60,6 +61,10 @@ def test_a_start_is_healthy_and_a_stop_leaves_nothing(opened: Opened) -> None:
     assert volumes_left(runtime.engine, named | nameless) == []
     row = row_of(runtime, "jobs")
     assert (row["state"], row["restarts"], row["oom_killed"]) == ("running", 0, False)
+    usage = row["usage"]
+    assert 0 < usage["memory_bytes"] < usage["memory_limit_bytes"]
+    assert usage["cpu_seconds"] > 0
+    assert usage["processes"] >= 1
     assert row["image_id"] in {image["id"] for image in runtime.observed()["images"]}
     log = runtime.log_path("jobs")
     assert log

@@ -12,8 +12,7 @@ import pytest
 from fakes.system import write_stack
 
 from common.cli import ScriptError
-from stack.compose.containers import ask
-from stack.compose.engine import Engine, connect
+from stack.compose.engine import Engine, ask, connect
 from stack.load import load_stack
 from stack.model import Store, Workload
 from stack.persistence import stored_results

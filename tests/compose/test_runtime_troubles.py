@@ -16,7 +16,7 @@ from benchmarks.compose import floor_project
 from common.cli import ScriptError
 from stack import records
 from stack.compose import stop
-from stack.compose.containers import ask
+from stack.compose.engine import ask
 from stack.compose.leftovers import anonymous_volumes, volumes_left
 
 if TYPE_CHECKING:

@@ -276,7 +276,8 @@ def test_docker_ps_shows_how_each_container_fared() -> None:
         container("task", state="exited", exit_code=0, task=True, ports=["0.0.0.0:1->1/tcp"]),
     ]
     lines = render_ps(rows).splitlines()
-    assert lines[0].split() == ["NAME", "IMAGE", "ID", "STATE", "HEALTH", "RESTARTS", "PORTS"]
+    head = ["NAME", "IMAGE", "ID", "STATE", "HEALTH", "RESTARTS", "MEMORY", "CPU", "PORTS"]
+    assert lines[0].split() == head
     assert "running, killed for memory" in lines[3]
     assert lines[4].endswith("0.0.0.0:1->1/tcp")
     assert "exited (0)" in lines[4]

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.control_plane import store
 from services.control_plane.outbox import Outbox
+from services.kit.background import beside
 from services.kit.engines import is_unavailable
 from services.queue import open_queue
 
@@ -134,16 +135,14 @@ def test_every_job_is_published_over_a_restart_of_the_queue(
     outbox = Outbox(database, open_queue(backend.settings("control-plane").queue_url))
 
     async def publish() -> None:
-        publishing = asyncio.create_task(outbox.run())
-        restart = asyncio.create_task(asyncio.to_thread(getattr(backend.servers.redis, how)))  # type: ignore[union-attr]
-        for number in range(60):
-            await asyncio.to_thread(add_job, database, f"key-{number}")
-            outbox.wake()
-        await restart
-        query = "SELECT 1 FROM jobs WHERE NOT published"
-        await asyncio.to_thread(eventually, lambda: not backend.sql("control-plane", query))
-        publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
+        async with beside(outbox.run()):
+            restart = asyncio.create_task(asyncio.to_thread(getattr(backend.servers.redis, how)))  # type: ignore[union-attr]
+            for number in range(60):
+                await asyncio.to_thread(add_job, database, f"key-{number}")
+                outbox.wake()
+            await restart
+            query = "SELECT 1 FROM jobs WHERE NOT published"
+            await asyncio.to_thread(eventually, lambda: not backend.sql("control-plane", query))
 
     asyncio.run(publish())
     backend.servers.until_ready()

@@ -12,12 +12,11 @@ from stack import ports
 from stack.compose.containers import (
     PROJECT_LABEL,
     SERVICE_LABEL,
-    ask,
     inspect,
     list_project,
     owner_of_port,
 )
-from stack.compose.engine import find_endpoint
+from stack.compose.engine import ask, find_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

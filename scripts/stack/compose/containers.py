@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from common.cli import ScriptError
-from stack.compose.engine import connect, engine_trouble
+from stack.compose.engine import Engine, ask, connect, engine_trouble
+from stack.compose.usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from stack.compose.engine import Engine
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -54,7 +54,8 @@ class Listed:
 class Container:
     """One container, for the summary: what ran, and how it fared.
 
-    `task`: it ended with exit code 0 and is no service of the stack file.
+    `task`: it ended with exit code 0 and is no service of the stack file. `usage`: see
+    `read_usage`.
     """
 
     service: str
@@ -69,6 +70,7 @@ class Container:
     exit_code: int | None
     task: bool
     ports: tuple[str, ...]
+    usage: Mapping[str, Any] | None
 
     def as_json(self) -> dict[str, Any]:
         """The row of the summary's `containers`."""
@@ -131,6 +133,7 @@ def look_at_all(
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = [*pool.map(lambda item: inspect(engine, item.id), listed)]
+        usage = [*pool.map(lambda item: read_usage(engine, item.id), listed)]
     return tuple(
         _container(
             item,
@@ -138,13 +141,20 @@ def look_at_all(
             restarts.get(item.id, 0),
             killed=item.id in oom,
             may_end=item.service not in services,
+            usage=used,
         )
-        for item, value in zip(listed, found, strict=True)
+        for item, value, used in zip(listed, found, usage, strict=True)
     )
 
 
 def _container(
-    item: Listed, value: Mapping[str, Any], restarts: int, *, killed: bool, may_end: bool
+    item: Listed,
+    value: Mapping[str, Any],
+    restarts: int,
+    *,
+    killed: bool,
+    may_end: bool,
+    usage: Mapping[str, Any] | None,
 ) -> Container:
     state = value["State"]
     running = state["Status"] in {"running", "paused"}
@@ -162,6 +172,7 @@ def _container(
         exit_code=None if running else state.get("ExitCode"),
         task=may_end and state["Status"] == "exited" and state.get("ExitCode") == 0,
         ports=_ports(value),
+        usage=usage,
     )
 
 
@@ -226,14 +237,14 @@ def is_down(row: Mapping[str, Any]) -> bool:
 
 def render_ps(containers: Sequence[Mapping[str, Any]]) -> str:
     """docker_ps.txt: the rows of the summary's `containers` as a table (P7)."""
-    head = ("NAME", "IMAGE", "ID", "STATE", "HEALTH", "RESTARTS", "PORTS")
+    head = ("NAME", "IMAGE", "ID", "STATE", "HEALTH", "RESTARTS", "MEMORY", "CPU", "PORTS")
     rows = [head]
     for item in containers:
         state = item["state"] if item["exit_code"] is None else f"exited ({item['exit_code']})"
         state += ", killed for memory" if item["oom_killed"] else ""
         ports = ", ".join(item["ports"])
         shown = (item["name"], item["image"], item["id"][:12], state, item["health"])
-        rows.append((*shown, str(item["restarts"]), ports))
+        rows.append((*shown, str(item["restarts"]), *_used(item["usage"]), ports))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = (
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
@@ -242,19 +253,11 @@ def render_ps(containers: Sequence[Mapping[str, Any]]) -> str:
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def ask(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the engine answers
-    """Make one request of the engine.
-
-    Raises:
-        ScriptError: it refused, or it is gone.
-    """
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
-    try:
-        return call()
-    except (DockerException, RequestException, OSError) as problem:
-        raise engine_trouble(problem) from problem
+def _used(usage: Mapping[str, Any] | None) -> tuple[str, str]:
+    if usage is None:
+        return "-", "-"
+    used, limit = (usage[name] / (1 << 20) for name in ("memory_bytes", "memory_limit_bytes"))
+    return f"{used:.1f} of {limit:.0f} MiB", f"{usage['cpu_seconds']:.2f} s"
 
 
 def owner_of_port(engine: Engine, port: int) -> str | None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from common.cli import ConfigurationError, ScriptError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from docker import DockerClient
     from docker.tls import TLSConfig
@@ -206,3 +206,18 @@ def engine_trouble(problem: Exception) -> ScriptError:
     if getattr(problem, "explanation", None):
         return ScriptError(f"the Docker engine refused: {text[:300]}")
     return ScriptError(f"the Docker engine does not answer: {text[:200]}: look at its log")
+
+
+def ask(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the engine answers
+    """Make one request of the engine.
+
+    Raises:
+        ScriptError: it refused, or it is gone.
+    """
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        return call()
+    except (DockerException, RequestException, OSError) as problem:
+        raise engine_trouble(problem) from problem

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
-from stack.compose.containers import ask
+from stack.compose.engine import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

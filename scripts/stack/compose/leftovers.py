@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stack.compose.containers import PROJECT_LABEL, ask
-from stack.compose.engine import engine_trouble
+from stack.compose.containers import PROJECT_LABEL
+from stack.compose.engine import ask, engine_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

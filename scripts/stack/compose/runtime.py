@@ -16,8 +16,8 @@ from stack import records
 from stack.compose import checks
 from stack.compose.build import ComposeBuild
 from stack.compose.command import Compose, find_compose
-from stack.compose.containers import Listed, ask, list_project
-from stack.compose.engine import Engine, connect
+from stack.compose.containers import Listed, list_project
+from stack.compose.engine import Engine, ask, connect
 from stack.compose.events import EngineEvents
 from stack.compose.secret_files import RemoteSecrets, write_secret_files
 from stack.compose.start import ComposeStart, wait_ready

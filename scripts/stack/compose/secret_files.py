@@ -7,7 +7,8 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from common.cli import ScriptError
-from stack.compose.containers import PROJECT_LABEL, ask
+from stack.compose.containers import PROJECT_LABEL
+from stack.compose.engine import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
