@@ -5,14 +5,15 @@ Source: design.md, "Verdicts"; requirements P7, P9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evidence.consistency import Summary, need, records
+from evidence.consistency import ClaimError, Summary, need, records
 from evidence.files import shown
 from evidence.judging import PASSED, finite_number
 
 COMPOSE = "compose"
+METADATA = "container_metadata.json"
 COUNTS = ("containers", "containers_down", "container_restarts", "oom_kills")
 
 
@@ -28,6 +29,26 @@ def container_lies(summary: Summary) -> list[str]:
     for row in rows:
         found += [f"containers: {shown(row.get('service'))}: {line}" for line in _row(row, served)]
     return found + _images(rows, images) + _counts(summary, rows)
+
+
+def metadata_lies(metadata: object, images: Iterable[tuple[str, str]]) -> list[str]:
+    """One line for each image of the summary that container_metadata.json does not know.
+
+    Args:
+        metadata: the value of the file.
+        images: reference and hex SHA-256 of each image that ran.
+
+    Raises:
+        ClaimError: the file is no object, or its images are no list of objects.
+    """
+    if not isinstance(metadata, Mapping):
+        raise ClaimError(f"expected an object, got {shown(metadata)}")
+    known = {(row.get("reference"), row.get("id")) for row in records(metadata, "images")}
+    return [
+        f"images: expected {shown(reference)} with sha256:{digest}, as in the summary, got none"
+        for reference, digest in images
+        if (reference, f"sha256:{digest}") not in known
+    ]
 
 
 def figure_lies(summary: Summary) -> list[str]:

@@ -18,6 +18,7 @@ from common.cli import ScriptError
 from common.documents import parse_json
 from evidence import attestation, manifest
 from evidence.claims import RUN_ID, Claims, check_last_event, read_claims
+from evidence.container_claims import METADATA, metadata_lies
 from evidence.files import kind_of, read_regular, shown
 from evidence.hash_tree import TreeHashing
 from evidence.public_key import WORDS
@@ -102,6 +103,7 @@ def verify_bundle(
         lines = proofs.get(manifest.MANIFEST, b"")
         _check_statement(statement, lines, result.claims, digests, result)
         _check_trace(root, result.claims, digests, result)
+        _check_metadata(root, result.claims, digests, result)
         _check_page(proofs.get(VERIFY_PAGE), result.claims, key, name, result)
         _check_name(root, result.claims, result)
         _check_wanted(result.claims, key, wanted or Wanted(), now or datetime.now(UTC), result)
@@ -260,6 +262,19 @@ def _check_trace(root: str, claims: Claims, digests: dict[str, str], result: Res
         check_last_event(data, claims)
     except ScriptError as problem:
         result.refuse("trace", problem)
+
+
+def _check_metadata(root: str, claims: Claims, digests: dict[str, str], result: Result) -> None:
+    """Where a run says what it was built from, it is what ran."""
+    if METADATA not in digests:
+        return
+    data = _read_evidence(root, METADATA, digests, METADATA, result)
+    try:
+        lines = [] if data is None else metadata_lies(parse_json(data, METADATA), claims.images)
+    except (ScriptError, ValueError, RecursionError) as problem:
+        lines = [str(problem)]
+    for line in lines:
+        result.refuse(METADATA, line)
 
 
 def _check_page(

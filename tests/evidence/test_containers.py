@@ -21,7 +21,8 @@ from bundles import (
 
 from common.cli import ConfigurationError
 from evidence import consistency, criteria
-from evidence.container_claims import container_lies, figure_lies
+from evidence.consistency import ClaimError
+from evidence.container_claims import container_lies, figure_lies, metadata_lies
 from evidence.criteria import load_criteria, unseen
 from evidence.public_key import load_public_key
 from evidence.verify import verify_bundle
@@ -281,3 +282,31 @@ def test_docker_ps_shows_how_each_container_fared() -> None:
     assert "running, killed for memory" in lines[3]
     assert lines[4].endswith("0.0.0.0:1->1/tcp")
     assert "exited (0)" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"images": [{"reference": "a:1", "id": f"sha256:{'c' * 64}"}]}, []),
+        ({"images": []}, ["images: expected 'a:1' with sha256:cccc"]),
+        ({}, ["images: expected 'a:1' with sha256:cccc"]),
+        (
+            {"images": [{"reference": "a:1", "id": f"sha256:{'d' * 64}"}]},
+            ["images: "],
+        ),
+        (
+            {"images": [{"reference": "b:1", "id": f"sha256:{'c' * 64}"}]},
+            ["images: "],
+        ),
+    ],
+)
+def test_what_ran_is_what_was_built(metadata: dict[str, Any], says: list[str]) -> None:
+    found = metadata_lies(metadata, [("a:1", "c" * 64)])
+    assert len(found) == len(says)
+    assert all(line.startswith(start) for line, start in zip(found, says, strict=True))
+
+
+@pytest.mark.parametrize("metadata", [[], None, "x", {"images": "x"}, {"images": [1]}])
+def test_metadata_of_another_shape_is_refused(metadata: object) -> None:
+    with pytest.raises(ClaimError, match="expected"):
+        metadata_lies(metadata, [("a:1", "c" * 64)])
