@@ -136,3 +136,27 @@ def _check_case_folding(paths: Iterable[str]) -> None:
                 "expected names that differ after case folding, "
                 f"got {shown(twin)} and {shown(name)}"
             )
+
+
+def differences(expected: Mapping[str, str], got: Mapping[str, str]) -> list[str]:
+    """One line for each file that is renamed, extra, missing or changed.
+
+    Args:
+        expected: the digest of each path in a manifest.
+        got: the digest of each path that is there.
+    """
+    missing = sorted(set(expected) - set(got))
+    renamed = {expected[path]: path for path in missing}
+    found = []
+    for path in sorted(set(got) - set(expected)):
+        old = renamed.pop(got[path], None)
+        if old is not None:
+            missing.remove(old)
+            found.append(f"expected {shown(old)}, got {shown(path)}: renamed")
+        else:
+            found.append(f"expected no such file, got {shown(path)}: extra")
+    found += [f"expected {shown(path)}, got nothing: missing" for path in missing]
+    for path in sorted(set(expected) & set(got)):
+        if expected[path] != got[path]:
+            found.append(f"{shown(path)}: expected {expected[path]}, got {got[path]}: changed")
+    return found

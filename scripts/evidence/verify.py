@@ -171,31 +171,11 @@ def _check_files(
     if data is None or (got and manifest.render(got) == data):
         return got  # what we would write ourselves is well formed: no need to parse it
     try:
-        _compare(manifest.parse(data), got, result)
+        for line in manifest.differences(manifest.parse(data), got):
+            result.refuse("evidence", line)
     except ScriptError as problem:
         result.refuse(manifest.MANIFEST, problem)
     return got
-
-
-def _compare(expected: dict[str, str], got: dict[str, str], result: Result) -> None:
-    if expected == got:
-        return
-    missing = sorted(set(expected) - set(got))
-    extra = sorted(set(got) - set(expected))
-    renamed = {expected[path]: path for path in missing}
-    for path in extra:
-        old = renamed.pop(got[path], None)
-        if old is not None:
-            missing.remove(old)
-            result.refuse("evidence", f"expected {shown(old)}, got {shown(path)}: renamed")
-        else:
-            result.refuse("evidence", f"expected no such file, got {shown(path)}: extra")
-    for path in missing:
-        result.refuse("evidence", f"expected {shown(path)}, got nothing: missing")
-    for path in sorted(set(expected) & set(got)):
-        if expected[path] != got[path]:
-            wanted, have = expected[path], got[path]
-            result.refuse("evidence", f"{shown(path)}: expected {wanted}, got {have}: changed")
 
 
 def _read_statement(data: bytes | None, key: PublicKey, result: Result) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from common.hashing import BLOCK_BYTES
 from evidence.files import ArtifactError
-from evidence.manifest import ManifestError, build, digest_of, parse, render
+from evidence.manifest import ManifestError, build, differences, digest_of, parse, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,3 +192,29 @@ def test_one_digest_is_that_of_the_whole_path(tmp_path: Path) -> None:
     assert digest_of("a/x.json", lines) == hashlib.sha256(b"inner").hexdigest()
     with pytest.raises(ManifestError, match="no such line"):
         digest_of("json", lines)
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "lines"),
+    [
+        ({"./a": "1"}, {"./a": "1"}, []),
+        ({"./a": "1"}, {}, ["expected './a', got nothing: missing"]),
+        ({}, {"./b": "2", "./a": "1"}, [
+            "expected no such file, got './a': extra", "expected no such file, got './b': extra",
+        ]),
+        ({"./a": "1"}, {"./b": "1"}, ["expected './a', got './b': renamed"]),
+        # Only one of two copies can be the renamed one.
+        ({"./a": "1"}, {"./b": "1", "./c": "1"}, [
+            "expected './a', got './b': renamed", "expected no such file, got './c': extra",
+        ]),
+        ({"./a": "1", "./b": "2"}, {"./a": "3", "./b": "2"}, ["'./a': expected 1, got 3: changed"]),
+        ({"./a": "1", "./m": "5"}, {"./a": "2", "./x": "9"}, [
+            "expected no such file, got './x': extra", "expected './m', got nothing: missing",
+            "'./a': expected 1, got 2: changed",
+        ]),
+    ],
+)  # fmt: skip
+def test_each_difference_is_one_line(
+    expected: dict[str, str], got: dict[str, str], lines: list[str]
+) -> None:
+    assert differences(expected, got) == lines
