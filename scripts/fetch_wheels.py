@@ -156,7 +156,8 @@ def show(
         return
     state = "downloaded" if fetched else "already complete"
     print(f"{folder}: {len(wheels.files)} wheels, {wheels.size_bytes / 1e6:.1f} MB, {state}")
-    print("build with no network: WHEELS_ONLY=1 BUILD_NETWORK=none docker compose build")
+    print("build with no network, in the folder of compose.yaml:")
+    print("  WHEELS_ONLY=1 BUILD_NETWORK=none docker compose --file compose.yaml build")
 
 
 if __name__ == "__main__":

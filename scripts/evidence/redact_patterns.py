@@ -69,8 +69,9 @@ def _is_random(match: re.Match[str]) -> bool:
     return any(letter.isdigit() or letter.isupper() for letter in match[0])
 
 
+# A tokenizer, and tiktoken, are no tokens.
 _NAMES = (
-    "password|passwd|passphrase|pwd|secret|token|api[_-]?key|apikey|private[_-]?key|"
+    "password|passwd|passphrase|pwd|secret|(?<!tik)token(?!i[sz])|api[_-]?key|apikey|private[_-]?key|"
     "access[_-]?key|account[_-]?key|credentials?|(?<=[A-Za-z0-9]_)pass(?![A-Za-z0-9])"
 )
 _SCHEME = r"(?:bearer|basic|digest|token|apikey|negotiate)[ \t]"

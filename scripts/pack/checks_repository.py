@@ -59,7 +59,11 @@ def skips_look_right(subject: Subject) -> Iterator[str]:
             yield f"files_skipped.{reason}: expected at most {most}, got {claimed[reason]}"
 
 
-@declare(REPOSITORY_CHECKS, "known-paths", "A path that the repository does not have was made up.")
+@declare(
+    REPOSITORY_CHECKS,
+    "known-paths",
+    "A listed path is one of this repository: else it is another, or a part of it, or made up.",
+)
 def known_paths(subject: Subject) -> Iterator[str]:
     """Each listed file is in the repository."""
     for item in subject.index["files"]:

@@ -225,7 +225,9 @@ def _verify_store(
     if stack.workload.poll_digest and done and not any(digests.values()):
         where = f"the API's answers have no digest at {stack.workload.poll_digest}"
         return rows, Persistence(len(done), verified, "failed", where)
-    return rows, _counted(len(done), verified, f"one row with the right content in {store.name}")
+    return rows, _counted(
+        len(done), verified, f"one row with the right content in {store.name} ({store.kind})"
+    )
 
 
 def _smallest(api: Persistence, memory: Persistence) -> float | None:

@@ -165,7 +165,7 @@ def test_an_image_that_can_not_be_pulled_is_one_line(opened: Opened) -> None:
     def nowhere(_stack: dict[str, Any], compose: dict[str, Any]) -> None:
         compose["services"]["jobs"]["image"] = "127.0.0.1:1/hb/none:1"
 
-    with pytest.raises(ScriptError, match=r"^can't pull an? "):
+    with pytest.raises(ScriptError, match=r"^pulling 127\.0\.0\.1:1/hb/none:1: can't pull an? "):
         opened(nowhere).prepare()
 
 

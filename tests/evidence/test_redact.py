@@ -205,3 +205,16 @@ def test_environment_enters_by_name_only() -> None:
     assert environment(["LANG", "TZ"], source) == {"LANG": "C"}
     assert environment(environ=source) == {"LANG": "C"}
     assert environment([], source) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tiktoken==0.14.0", '"tokenizer_used": "proof-pack-4k"', "tokenisation: whole-words-2024"],
+)
+def test_a_tokenizer_is_no_token(text: str) -> None:
+    """Seen 2026-11-21: the version of tiktoken was missing in a lock inventory."""
+    assert Redactor().text(text) == text
+    figures = {"tiktoken": "0.14.0", "tokenizer_requested": "cl100k"}
+    assert Redactor().value(figures) == figures
+    assert "abcd1234efgh" not in Redactor().text("service_token=abcd1234efgh")
+    assert Redactor().value({"tokens": "abcd1234efgh"}) != {"tokens": "abcd1234efgh"}

@@ -86,8 +86,12 @@ class ComposeBuild:
                 raise ScriptError(
                     f"the image {image} of {name} is not there and `build: false` is set: build it"
                 )
-        log.say(f"pulling {', '.join(sorted(set(missing.values())))}")
-        self.compose.run("pull", "--quiet", *missing, seconds=PULL_SECONDS)
+        wanted = ", ".join(sorted(set(missing.values())))
+        log.say(f"pulling {wanted}")
+        try:
+            self.compose.run("pull", "--quiet", *missing, seconds=PULL_SECONDS)
+        except ScriptError as problem:  # the engine does not always say which image it was
+            raise type(problem)(f"pulling {wanted}: {problem}") from problem
 
     def images(self, composed: Composed) -> list[dict[str, Any]]:
         """A row for each image that the project runs."""
