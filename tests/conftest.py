@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,9 @@ def pytest_configure() -> None:
         if shutil.which(name) is None:
             raise pytest.UsageError(f"PROOF_PACK_REQUIRE: expected the program {name}, got none")
     _same_examples_every_time()
+    # In the background of a shell script Ctrl-C is ignored, and by every child as well.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
