@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.runtimes import freeze
 from jobs_in_flight import JOBS, board_of, settle, submit_all
 
 from stack.compose import create
@@ -81,7 +82,7 @@ def kill_container(container: Container) -> None:
 
 def pause(container: Container) -> None:
     """`docker pause` for longer than most time-outs."""
-    container.pause()
+    freeze(container.pause)
     time.sleep(7)
     container.unpause()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes.runtimes import Opened, left_of
+from fakes.runtimes import Opened, freeze, left_of
 
 from stack.compose.containers import list_project
 from stack.compose.engine import ask
@@ -117,7 +117,7 @@ def test_a_paused_service_does_not_answer_until_it_goes_on(opened: Opened) -> No
     runtime.prepare()
     runtime.start()
     url = runtime.stack.service("jobs").url + "/healthz"
-    runtime.pause("jobs")
+    freeze(lambda: runtime.pause("jobs"))
     assert not probe(url, 0.5).healthy
     runtime.unpause("jobs")
     assert probe(url).healthy

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
+from docker.errors import APIError
 from fakes.compose import PYTHON_IMAGE, fake_values, write_compose_stack
+from common.cli import ScriptError
 from stack.compose import create
 from stack.compose.engine import connect
 from stack.compose.leftovers import Thing, things_of
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["PYTHON_IMAGE", "Opened", "left_of"]
+__all__ = ["PYTHON_IMAGE", "Opened", "freeze", "left_of"]
 
 
 class Opened:
@@ -45,6 +48,20 @@ class Opened:
         for runtime in self.made:
             runtime.stop()
             runtime.close()
+
+
+def freeze(pause: Callable[[], object]) -> None:
+    """Pause a container; a busy cgroup v1 does not freeze at once (runc gives up, 2026-11-21)."""
+    for _ in range(20):
+        try:
+            pause()
+        except (APIError, ScriptError) as problem:
+            if "unable to freeze" not in str(problem):
+                raise
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError("the container could not be frozen within 20 tries")
 
 
 def left_of(project: str) -> list[Thing]:
