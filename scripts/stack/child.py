@@ -15,6 +15,7 @@ import psutil
 
 from common.cli import ScriptError
 from stack.kernel import die_with_parent
+from stack.left_over import LeftOver
 from stack.records import MARKER
 
 if TYPE_CHECKING:
@@ -98,13 +99,17 @@ class Child:
             return f"signal {signal.Signals(-code).name}"
         return f"exit code {code}"
 
+    def tree(self) -> list[psutil.Process]:
+        """The service and its descendants; empty where it has gone."""
+        try:
+            own = psutil.Process(self.pid)
+            return [own, *own.children(recursive=True)]
+        except psutil.Error:
+            return []
+
     def tree_pids(self) -> set[int]:
         """The service's process id and those of its descendants."""
-        try:
-            children = psutil.Process(self.pid).children(recursive=True)
-        except psutil.Error:
-            children = []
-        return {self.pid, *(item.pid for item in children)}
+        return {self.pid, *(item.pid for item in self.tree())}
 
     def ask_to_end(self, grace_seconds: float) -> None:
         """Send SIGTERM (Windows: Ctrl-Break) once; later calls do nothing."""
@@ -118,17 +123,17 @@ class Child:
             else:
                 self.process.terminate()
 
-    def poll_end(self) -> str | None:
+    def poll_end(self) -> LeftOver | None:
         """Kill what outlived its grace; returns a line about it, once."""
         if self.ended or self._killed or self._deadline is None:
             return None
         if time.monotonic() < self._deadline:
             return None
         self._killed = True
-        what = "did not stop" if self.running else "left processes"
+        kind, what = ("late", "did not stop") if self.running else ("processes", "left processes")
         pids = sorted(item.pid for item in self._tree if not reaped(item))
         self.kill()
-        return f"{self.name} {what} within its grace: killed {pids or [self.pid]}"
+        return LeftOver(kind, f"{self.name} {what} within its grace: killed {pids or [self.pid]}")
 
     def kill(self) -> None:
         """SIGKILL the service's process group and every descendant, and reap it."""
@@ -146,10 +151,7 @@ class Child:
             self.process.wait(_GIVE_UP_SECONDS)
 
     def _remember_tree(self) -> None:
-        try:
-            known = psutil.Process(self.pid).children(recursive=True)
-        except psutil.Error:
-            known = []
+        known = self.tree()[1:]
         self._tree = [*{item.pid: item for item in [*self._tree, *known]}.values()]
 
 

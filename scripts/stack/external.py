@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ConfigurationError, ScriptError
 from stack.health import probe
+from stack.identity import Identity, of_listeners
 from stack.model import Service, Stack, Store
 from stack.placeholders import fill
 from stack.records import Record, live_records
@@ -16,6 +17,8 @@ from stack.secret_values import SECRETS_FILE, read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from stack.left_over import Inventory, LeftOver
 
 
 class ExternalRuntime:
@@ -86,12 +89,28 @@ class ExternalRuntime:
     def stop(self) -> None:
         """Leave the stack as it is: what it would leave is not known."""
 
+    def examine(self) -> Sequence[LeftOver]:
+        """Its processes can't be seen."""
+        return ()
+
+    def inventory(self) -> Inventory:
+        """Nothing of it can be seen."""
+        return {}
+
+    def state_of(self, _name: str) -> str:
+        """Whoever started it knows."""
+        return "not started by this command"
+
     def close(self) -> None:
         """Nothing of ours to remove."""
 
     def log_path(self, _name: str) -> Path | None:
         """Logs belong to whoever started the stack."""
         return None
+
+    def identities(self) -> dict[str, Identity | None]:
+        """The listeners of this machine that answer for the services; others can't be seen."""
+        return of_listeners(self.services)
 
     def more_logs(self) -> dict[str, Path]:
         """No log can be seen."""

@@ -13,10 +13,12 @@ from common.cli import ConfigurationError, ScriptError
 from evidence.redact import Redactor
 from evidence.tail import tail_lines
 from stack import ports, records
-from stack.child import Child, adopted_orphans, reaped
+from stack.child import Child
+from stack.identity import Identity, of_process
 from stack.kernel import adopt_orphans
 from stack.model import ProcessRuntimeFile, Service, Stack, Store
 from stack.programs import Programs
+from stack.remains import Remains
 from stack.runtime import Started
 from stack.secret_values import choose_secrets, keep_secrets
 from stack.watch import Events, Watchers
@@ -24,7 +26,7 @@ from stack.watch import Events, Watchers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import psutil
+    from stack.left_over import Inventory, LeftOver
 
 
 class ProcessRuntime:
@@ -40,7 +42,6 @@ class ProcessRuntime:
         """Make the private state folder and its secrets; nothing runs yet."""
         self.secrets = choose_secrets(stack.secrets, environ)
         self.stack = stack
-        self._adopts = adopt_orphans()
         self.record = records.new_record(stack.file)
         self.state = Path(self.record.state)
         keep_secrets(self.secrets, self.state)
@@ -54,6 +55,7 @@ class ProcessRuntime:
         )
         self._in_use = False
         self._children: dict[str, Child] = {}
+        self._remains = Remains(self.record.marker, adopt_orphans(), self.programs.temporary)
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -183,29 +185,33 @@ class ProcessRuntime:
         if not self._in_use:
             return ()
         findings = self._stop_children()
-        findings += [f"left over: {line}" for line in records.end_processes(self._strays())]
+        findings += self._remains.end_strays()
         self._children.clear()
         self._in_use = False
         return findings
 
-    def _strays(self) -> list[psutil.Process]:
-        """Processes of this run that no service tree holds any more.
+    def examine(self) -> Sequence[LeftOver]:
+        """Zombies that the running services keep (G1)."""
+        return self._remains.examine({name: item.tree() for name, item in self._children.items()})
 
-        Found by their environment, and where orphans come to us also by their parent:
-        a double fork hides from the one, a cleared environment from the other.
-        """
-        found = {item.pid: item for item in records.marked_processes(self.record.marker)}
-        if self._adopts:
-            found |= {item.pid: item for item in adopted_orphans(self.record.marker)}
-        return [item for item in found.values() if not reaped(item)]
+    def inventory(self) -> Inventory:
+        """What there is of this run on the machine now (G1)."""
+        return self._remains.inventory(ports.local_ports(self.services))
+
+    def state_of(self, name: str) -> str:
+        """Whether a service runs, or how it ended."""
+        child = self._children.get(name)
+        if child is None:
+            return "not started"
+        return f"pid {child.pid} runs" if child.running else child.exit_text()
 
     def close(self) -> None:
         """Remove the state folder and forget the run; call it after `stop`."""
         shutil.rmtree(self.state, ignore_errors=True)
         self.record.remove()
 
-    def _stop_children(self) -> list[str]:
-        findings: list[str] = []
+    def _stop_children(self) -> list[LeftOver]:
+        findings: list[LeftOver] = []
         needed_by = {
             name: {item.name for item in self.services if name in item.depends_on}
             for name in self._children
@@ -226,6 +232,11 @@ class ProcessRuntime:
         """What a service wrote to stdout and stderr."""
         path = self.programs.logs / f"{name}.log"
         return path if path.is_file() else None
+
+    def identities(self) -> dict[str, Identity | None]:
+        """The process of each service, as it was started."""
+        known = self.record.processes
+        return {name: of_process(*known[name]) for name in self._children}
 
     def more_logs(self) -> dict[str, Path]:
         """Only services write logs here."""

@@ -51,11 +51,11 @@ class Programs:
     ) -> None:
         """Make the folders for logs and temporary files."""
         self._plan, self._here, self._state, self._secrets = plan, here, state, secrets
-        self.logs, temporary = state / "logs", state / "tmp"
+        self.logs, self.temporary = state / "logs", state / "tmp"
         self.logs.mkdir()
-        temporary.mkdir()
+        self.temporary.mkdir()
         inherited = {name: environ[name] for name in _INHERITED if name in environ}
-        folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+        folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.temporary))
         self._base = {**inherited, **marked, **folders}
         self._python = Path(sys.executable)
 

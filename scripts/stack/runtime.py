@@ -16,6 +16,8 @@ from common.cli import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from stack.identity import Identity
+    from stack.left_over import Inventory, LeftOver
     from stack.model import Service, Stack, Store
 
 EXTERNAL = "external"
@@ -79,11 +81,23 @@ class Runtime(Protocol):
         None where nothing was stopped.
         """
 
+    def examine(self) -> Sequence[LeftOver]:
+        """Before `stop`: zombies that the running services keep (G1)."""
+
+    def inventory(self) -> Inventory:
+        """What there is of this run now, by kind; None for what the runtime can't see (G1)."""
+
+    def state_of(self, name: str) -> str:
+        """Whether a service runs, or how it ended, for people."""
+
     def close(self) -> None:
         """Remove what the runtime keeps beside the evidence: state, logs, records."""
 
     def log_path(self, name: str) -> Path | None:
         """The file with a service's whole log; None where the runtime can't see it."""
+
+    def identities(self) -> Mapping[str, Identity | None]:
+        """Which process or container each service is now; None where that can't be seen."""
 
     def more_logs(self) -> Mapping[str, Path]:
         """Logs of what runs beside the services of the stack file, by name."""

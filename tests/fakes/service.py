@@ -9,18 +9,23 @@ lose_results (completed, not stored), wrong_results (stored content differs), du
 is asked for again), wrong_memory (another digest than the store's), helper (starts a
 short program that ends by itself), leak (writes a private key into its log), eat (takes
 all the memory it can get), crash_once (ends with 7 when there is work, the first time),
-wait_for_crash (takes work only after that).
+wait_for_crash (takes work only after that), zombie (never waits for a child that ended),
+keep_port (leaves a process that goes on holding its port), flicker:N (its Nth health check
+fails, no other), temporary_file and shared_memory (leave one), crash_later (ends with 9 at
+the fifth health check).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +35,8 @@ NAME, PORT, STATE = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 FAULT = os.environ.get("FAULT", "")
 JOBS: dict[str, dict[str, object]] = {}
 PROBES: list[str] = []
+HELD: list[mmap.mmap] = []
+LATER = 5
 SICK_AFTER = 2  # one health and one readiness poll of the start
 LOCK = threading.Lock()
 
@@ -92,6 +99,40 @@ def remembered(job_id: str) -> str:
     return digest[::-1] if FAULT == "wrong_memory" else digest
 
 
+def is_sick() -> bool:
+    """Whether this health check fails."""
+    if FAULT.startswith("flicker:"):
+        return PROBES.count("/healthz") == int(FAULT.partition(":")[2])
+    return FAULT == "slow_health" or (FAULT == "sicken" and len(PROBES) > SICK_AFTER)
+
+
+def keep_port(server: ThreadingHTTPServer) -> None:
+    """On SIGTERM: leave a process that holds the port, in a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.set_inheritable(server.fileno(), 1 > 0)
+            sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+            os.execve(sys.executable, sleeper, {})  # noqa: S606
+        os._exit(0)
+    os._exit(0)
+
+
+def leave_something(server: ThreadingHTTPServer) -> None:
+    """What the fault has this service leave behind."""
+    if FAULT == "zombie" and os.fork() == 0:
+        os._exit(0)
+    if FAULT == "keep_port":
+        signal.signal(signal.SIGTERM, lambda *_: keep_port(server))
+    if FAULT == "temporary_file":
+        Path(tempfile.gettempdir(), f"left-by-{NAME}").touch()
+    if FAULT == "shared_memory":
+        memory = Path(f"/dev/shm/left-by-{PORT}")  # noqa: S108
+        memory.write_bytes(bytes(4096))
+        with memory.open("r+b") as file:
+            HELD.append(mmap.mmap(file.fileno(), 4096))
+
+
 class Server(ThreadingHTTPServer):
     """A backlog that parallel clients do not overflow."""
 
@@ -113,8 +154,9 @@ class Handler(BaseHTTPRequestHandler):
         """Health, readiness, one job."""
         if self.path in {"/healthz", "/readyz"}:
             PROBES.append(self.path)
-            sick = FAULT == "slow_health" or (FAULT == "sicken" and len(PROBES) > SICK_AFTER)
-            self.answer(503 if sick else 200, {"service": NAME})
+            if FAULT == "crash_later" and PROBES.count("/healthz") == LATER:
+                os._exit(9)
+            self.answer(503 if is_sick() else 200, {"service": NAME})
             return
         if self.path.startswith("/memory/"):
             self.answer(200, {"sha256": remembered(self.path.rsplit("/", 1)[1])})
@@ -172,6 +214,7 @@ def main() -> None:
         print(len(hoard), flush=True)
     server = Server((os.environ.get("HOST", "127.0.0.1"), PORT), Handler)
     print(f"{NAME} serves at {time.time()}", flush=True)
+    leave_something(server)
     if FAULT == "crash_once":
         threading.Thread(target=crash_once, daemon=True).start()
     server.serve_forever()

@@ -13,17 +13,19 @@ from common import log
 from common.cli import ScriptError, uninterrupted
 from evidence.redact import Redactor
 from stack import records
-from stack.compose import checks
+from stack.compose import checks, inventory
 from stack.compose.build import ComposeBuild
 from stack.compose.command import Compose, find_compose
 from stack.compose.containers import Listed, list_project
 from stack.compose.engine import Engine, ask, connect
 from stack.compose.events import EngineEvents
+from stack.compose.identities import identities_of
 from stack.compose.secret_files import RemoteSecrets, write_secret_files
 from stack.compose.start import ComposeStart, wait_ready
 from stack.compose.stop import ComposeStop
 from stack.model import Service, Stack, Store
 from stack.placeholders import fill
+from stack.ports import local_ports
 from stack.runtime import Started
 from stack.secret_values import choose_secrets, keep_secrets
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stack.compose.file import ComposeRuntimeFile
+    from stack.identity import Identity
+    from stack.left_over import Inventory, LeftOver
 
 # They would change which file, project or profiles our commands mean.
 _FOREIGN = ("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES")
@@ -239,6 +243,18 @@ class ComposeRuntime:
             findings.append(line)
         return findings
 
+    def examine(self) -> Sequence[LeftOver]:
+        """Zombies inside the running containers (G1)."""
+        return inventory.zombies(self.engine, list_project(self.engine, self.project))
+
+    def inventory(self) -> Inventory:
+        """What the engine has of this project now (G1)."""
+        return inventory.take_inventory(self.engine, self.project, local_ports(self.services))
+
+    def state_of(self, name: str) -> str:
+        """The state of a service's container, as `docker ps` says it."""
+        return self._listed(name).status
+
     def close(self) -> None:
         """Remove the state folder and forget the run, unless its project could not be removed."""
         shutil.rmtree(self.state, ignore_errors=True)
@@ -260,6 +276,11 @@ class ComposeRuntime:
         """The whole log of a service, kept when it was stopped."""
         files = self._end.log_files if self._end else {}
         return files.get(self._names.get(name, name))
+
+    def identities(self) -> dict[str, Identity | None]:
+        """The container of each service; a name without one can't be seen."""
+        known = identities_of(self.engine, self.project, self._names)
+        return {name: known.get(name) for name in self._names}
 
     def more_logs(self) -> dict[str, Path]:
         """Logs of the containers that the stack file does not name: databases, tasks."""

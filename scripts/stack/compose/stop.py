@@ -10,6 +10,7 @@ from common import log
 from common.cli import ScriptError
 from stack.compose import leftovers
 from stack.compose.containers import Container, keep_logs, list_project, look_at_all
+from stack.left_over import LeftOver
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -82,7 +83,8 @@ class ComposeStop:
         """
         running = [item for item in list_project(self.engine, self.project) if item.running]
         volumes = leftovers.anonymous_volumes(self.engine, self.project)
-        seen, findings = self.events.count, []
+        seen = self.events.count
+        findings: list[str] = []
         try:
             self._run_down()
         except (ScriptError, OSError) as problem:  # a full disk: its output can't be kept
@@ -91,7 +93,7 @@ class ComposeStop:
             findings += self._killed(running, seen)
         left = leftovers.things_of(self.engine, self.project)
         left += leftovers.volumes_left(self.engine, volumes)
-        findings += [f"left over: {thing}" for thing in left]
+        findings += [LeftOver(f"{thing.kind}s", f"left over: {thing}") for thing in left]
         if left:
             leftovers.remove_project(self.engine, self.project)
             leftovers.remove_things(self.engine, leftovers.volumes_left(self.engine, volumes))
@@ -115,7 +117,7 @@ class ComposeStop:
         names = {item.id: item.service for item in running}
         ends = self.events.ended_since(seen, set(names))
         return [
-            f"{names[event.container]} did not stop within its grace: killed"
+            LeftOver("late", f"{names[event.container]} did not stop within its grace: killed")
             for event in ends
             if event.exit_code == _KILLED
         ]
