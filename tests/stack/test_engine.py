@@ -87,6 +87,21 @@ def test_no_engine_at_the_socket_is_one_line(tmp_path: Path) -> None:
         connect({"DOCKER_HOST": f"unix://{tmp_path}/engine.sock"})
 
 
+@pytest.mark.parametrize("value", ["garbage", "http://", "tcp://", "gopher://127.0.0.1:1"])
+def test_a_docker_host_that_is_none_says_what_one_looks_like(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ScriptError, match=f"expected DOCKER_HOST like unix://.*got {value}: corr"):
+        connect({"DOCKER_HOST": value, "DOCKER_CONFIG": str(tmp_path)})
+
+
+def test_a_host_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    with pytest.raises(ScriptError, match=r"the host engine\.invalid of the Docker engine at tcp:"):
+        connect({"DOCKER_HOST": "tcp://engine.invalid:2375"})
+
+
 def test_a_refused_connection_is_one_line() -> None:
     with pytest.raises(ScriptError, match=r"no Docker engine answers at tcp://127\.0\.0\.1:1: "):
         connect({"DOCKER_HOST": "tcp://127.0.0.1:1"})
@@ -99,9 +114,9 @@ def test_an_engine_that_never_answers_is_one_line() -> None:
             connect({"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}, timeout_seconds=1)
 
 
-def test_what_is_no_engine_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ScriptError, match="can't use the Docker engine at gopher:"):
-        connect({"DOCKER_HOST": "gopher://127.0.0.1:1", "DOCKER_CONFIG": str(tmp_path)})
+def test_trouble_without_a_name_is_one_line() -> None:
+    why = engine._why_not(Endpoint("tcp://127.0.0.1:1"), ValueError("odd\nanswer"))
+    assert why.startswith("can't use the Docker engine at tcp://127.0.0.1:1: odd answer: start it")
 
 
 def test_ssh_says_how_to_forward_the_socket() -> None:

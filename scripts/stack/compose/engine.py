@@ -191,6 +191,14 @@ def _why_not(endpoint: Endpoint, problem: Exception) -> str:
             f"no permission to use the Docker engine at {endpoint.url}: add this user to the "
             "group docker and log in again, or set DOCKER_HOST to an engine of yours"
         )
+    host = urlsplit(endpoint.url).hostname
+    if "Invalid bind address" in text or "Invalid URL" in text:
+        return (
+            f"expected DOCKER_HOST like unix:///var/run/docker.sock or tcp://HOST:2376, got "
+            f"{endpoint.url}: correct it, or unset it"
+        )
+    if "NameResolution" in text or "Name or service not known" in text:
+        return f"the host {host} of the Docker engine at {endpoint.url} is not known: correct it"
     if any(word in text for word in ("FileNotFoundError", "No such file", "refused", "Refused")):
         return f"no Docker engine answers at {endpoint.url}: {_START_IT}"
     if "timed out" in text.lower():
