@@ -25,6 +25,7 @@ from stack.model import (
 )
 from stack.packer import QUERY_NAMES, REPOSITORY_NAMES, read_packer
 from stack.placeholders import unknown_placeholders
+from traffic.section import read_traffic, traffic_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,6 +50,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
     check(document, "stack")
     _check_references(document)
     _check_placeholders(document)
+    _check_traffic(document)
     value = document.value
     stack = Stack(
         file=path.resolve(),
@@ -65,6 +67,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
         workload=_workload(value["workload"]),
         golden=tuple(_golden(item) for item in value.get("golden", ())),
         pack=read_packer(value.get("pack")),
+        traffic=read_traffic(value.get("traffic", ())),
     )
     missing = [name for name in stack.required_env if not environ.get(name)]
     if missing:
@@ -131,6 +134,14 @@ def _check_references(document: Document) -> None:
 def _check_pack(document: Document, names: list[str]) -> None:
     if pack := document.value.get("pack"):
         _known(document, ("pack", "service"), pack["service"], names)
+
+
+def _check_traffic(document: Document) -> None:
+    value = document.value
+    services = [item["name"] for item in value["services"]]
+    problems = traffic_problems(value.get("traffic", ()), services, value.get("secrets", ()))
+    for where, message in problems:
+        _refuse(document, where, message)
 
 
 def _check_runtimes(document: Document, names: list[str]) -> None:

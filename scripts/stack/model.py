@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from stack.compose.file import ComposeRuntimeFile
     from stack.packer import Packer
+    from traffic.model import Profile
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Stack:
     workload: Workload
     golden: tuple[Golden, ...]
     pack: Packer | None = None
+    traffic: tuple[Profile, ...] = ()
 
     @property
     def here(self) -> Path:

@@ -1,0 +1,268 @@
+"""Crash-safe samples: what is acknowledged is on the disk, whatever ends the process.
+
+A piece (one life of the harness) is `samples-0001.bin`: a header line, then records of
+fixed size with a CRC each; and `errors-0001.jsonl`: the texts of its first errors. Both
+are only ever appended to; a run that is resumed begins a new piece.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import threading
+import time
+import zlib
+from dataclasses import asdict, dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from common.cli import ScriptError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Self
+
+    from traffic.sample import Sample
+
+FORMAT = 1
+# Profile, step, outcome, sequence, status; intended, sent, first byte, first token, done.
+RECORD = struct.Struct("<HBBIH5d")
+CHECK = struct.Struct("<I")
+RECORD_BYTES = RECORD.size + CHECK.size
+COMMIT_SECONDS = 1.0
+ERROR_TEXTS = 10_000
+TEXT_CHARACTERS = 300
+_sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
+@dataclass(frozen=True)
+class PieceHeader:
+    """What a piece says of itself, before its first sample.
+
+    Args:
+        run_id: the run that it is a piece of.
+        piece: number, from 1.
+        boot_id: `clock.boot_id()`.
+        boottime_seconds: the clock when the piece began.
+        start_seconds: the clock reading that is second 0 of its samples.
+        time_utc: wall time when the piece began (RFC 3339).
+        profiles: `Profile.as_json()` of each, in order.
+        services: identity of each service, as its runtime sees it.
+        more: whatever else the run wants to find again.
+    """
+
+    run_id: str
+    piece: int
+    boot_id: str
+    boottime_seconds: float
+    start_seconds: float
+    time_utc: str
+    profiles: list[dict[str, Any]]
+    services: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def line(self) -> bytes:
+        """The header line; its CRC goes into that of every record."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False).encode() + b"\n"
+
+
+def pack(sample: Sample, seed: int) -> bytes:
+    """A record: the sample and a CRC that only fits in the file whose header gave the seed."""
+    record = RECORD.pack(
+        sample.profile,
+        sample.step,
+        sample.outcome,
+        sample.sequence,
+        sample.status,
+        sample.intended_seconds,
+        sample.sent_seconds,
+        sample.first_byte_seconds,
+        sample.first_token_seconds,
+        sample.done_seconds,
+    )
+    return record + CHECK.pack(zlib.crc32(record, seed))
+
+
+def samples_name(piece: int) -> str:
+    """The file name of a piece's samples."""
+    return f"samples-{piece:04d}.bin"
+
+
+def errors_name(piece: int) -> str:
+    """The file name of a piece's error texts."""
+    return f"errors-{piece:04d}.jsonl"
+
+
+class Journal:
+    """Writes one piece; `add` never waits for the disk, because a load generator can't.
+
+    Samples are written and synced together, once a second; only then do they count as
+    `acknowledged`. A thread of its own writes: SimpleQueue is left whole by a Ctrl-C in
+    the middle of `add`, a lock is not.
+
+    Args:
+        folder: where the files go; the piece must not be there yet.
+        header: what the piece says of itself.
+        commit_seconds: how long a sample may wait for its sync.
+    """
+
+    def __init__(
+        self, folder: Path, header: PieceHeader, commit_seconds: float = COMMIT_SECONDS
+    ) -> None:
+        """Make both files; from here on the piece exists."""
+        self.acknowledged, self.error_texts_left = 0, ERROR_TEXTS
+        self._commit_seconds, self._header = commit_seconds, header
+        self._seed = zlib.crc32(header.line())
+        self._failure: ScriptError | None = None
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        try:
+            self._errors = _create(folder, errors_name(header.piece), b"")
+            self._samples = _create(folder, samples_name(header.piece), header.line())
+        except OSError as problem:
+            raise _unwritable(problem) from problem
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Use as a context; leaving it commits and closes."""
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        """Commit and close."""
+        self.close()
+
+    def add(self, sample: Sample, text: str | None = None) -> None:
+        """Take one sample, with the error's text where there is one.
+
+        Raises:
+            ScriptError: an earlier sample could not be written.
+        """
+        if self._failure:
+            raise self._failure
+        self._queue.put((sample, text))
+
+    def commit(self) -> int:
+        """Wait until everything added so far is on the disk; how many samples that are.
+
+        Raises:
+            ScriptError: it can't be written.
+        """
+        answer: SimpleQueue[None] = SimpleQueue()
+        self._queue.put(answer)
+        answer.get()
+        if self._failure:
+            raise self._failure
+        return self.acknowledged
+
+    def close(self) -> None:
+        """Commit and close both files; a second time does nothing.
+
+        Raises:
+            ScriptError: the last samples can't be written.
+        """
+        if self._thread.is_alive():
+            try:
+                self.commit()
+            finally:
+                self._queue.put(None)
+                self._thread.join()
+
+    def _work(self) -> None:
+        over = False
+        while not over:
+            batch, waiting, over = self._batch()
+            try:
+                self._write(batch)
+            except OSError as problem:
+                # Nothing after a torn record could be read again: never write on.
+                self._failure = self._failure or _unwritable(problem)
+            for answer in waiting:
+                answer.put(None)
+        os.close(self._errors)
+        os.close(self._samples)
+
+    def _batch(self) -> tuple[list[_Entry], list[SimpleQueue[None]], bool]:
+        """What comes until the commit is due, or somebody waits for it, or all is over."""
+        batch: list[_Entry] = []
+        item, due = self._queue.get(), time.monotonic() + self._commit_seconds
+        while True:
+            if item is None:
+                return batch, [], True
+            if isinstance(item, SimpleQueue):
+                return batch, [item], False
+            batch.append(item)
+            try:
+                item = self._queue.get(timeout=max(0.0, due - time.monotonic()))
+            except Empty:
+                return batch, [], False
+
+    def _write(self, batch: list[_Entry]) -> None:
+        if not batch or self._failure:
+            return
+        lines = b"".join(self._error_line(*entry) for entry in batch)
+        if lines:
+            _write_all(self._errors, lines)
+            _sync(self._errors)
+        _write_all(self._samples, b"".join(pack(sample, self._seed) for sample, _ in batch))
+        _sync(self._samples)
+        self.acknowledged += len(batch)
+
+    def _error_line(self, sample: Sample, text: str | None) -> bytes:
+        if text is None or not self.error_texts_left:
+            return b""
+        self.error_texts_left -= 1
+        line = {
+            "profile": self._header.profiles[sample.profile]["name"],
+            "step": sample.step,
+            "sequence": sample.sequence,
+            "intended_seconds": round(sample.intended_seconds, 6),
+            "outcome": sample.outcome.name.lower(),
+            "status": sample.status,
+            "text": text[:TEXT_CHARACTERS],
+        }
+        return json.dumps(line).encode() + b"\n"
+
+
+_Entry = tuple["Sample", "str | None"]
+_Item = _Entry | SimpleQueue[None] | None
+
+
+def _create(folder: Path, name: str, content: bytes) -> int:
+    """A file that exists with its first line or not at all; open for appending."""
+    partial, final = folder / f".{name}.partial", folder / name
+    if final.exists():
+        raise ScriptError(f"expected no {final} yet, got one: a piece is never written twice")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        _write_all(handle, content)
+        os.fsync(handle)
+        partial.replace(final)
+        sync_folder(folder)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a loss of power, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _unwritable(problem: OSError) -> ScriptError:
+    reason = (problem.strerror or str(problem)).lower()
+    return ScriptError(f"can't write the journal of samples: {reason}: give a folder with space")
