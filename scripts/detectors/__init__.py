@@ -1,0 +1,1 @@
+"""What is wrong in a long run: pure functions over what was sampled."""
