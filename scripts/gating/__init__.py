@@ -1,0 +1,1 @@
+"""Gates: data, the frame that runs them, and the ledger that remembers."""

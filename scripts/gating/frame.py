@@ -1,0 +1,161 @@
+"""Run the scripts of a gate in one run folder, judge, seal: with or without the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from common.cli import Exit
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from evidence.keys import SigningKey
+    from evidence.recorder import Recorder, Step
+    from gating.gate_file import GateFile, Measuring
+    from stack.model import Stack
+    from stack.runtime import Runtime
+
+SCHEMA = "gate_summary/1"
+LAST_STEP = "sign the evidence"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A script with the arguments that it measures with."""
+
+    module: Measuring
+    options: argparse.Namespace
+
+
+@dataclass
+class GateRun:
+    """One run of a gate.
+
+    Args:
+        gate: its file.
+        planned: the scripts, parsed.
+        rehearsal: shortened or accelerated: real, marked, and not eligible (G7).
+        options: the common options (`add_run_options`).
+        command: the command line, as evidence.
+        reasons: more reasons why it can't count.
+    """
+
+    gate: GateFile
+    planned: Sequence[Planned]
+    rehearsal: bool
+    options: argparse.Namespace
+    command: list[str]
+    reasons: Sequence[str] = ()
+    recorder: Recorder | None = None
+
+    def open(self, stack: Stack, runtime: Runtime, key: SigningKey) -> Recorder:
+        """The run folder, with the files named as G8 wants them."""
+        from evidence.envelope import make_envelope
+        from evidence.recorder import Recorder, open_folder
+
+        folder = open_folder(self.options.output_dir, [*runtime.secrets.values()])
+        gate = {
+            "name": self.gate.name,
+            "title": self.gate.title,
+            "requires": self.gate.requires,
+            "rehearsal": self.rehearsal,
+        }
+        self.recorder = Recorder(
+            gate=self.gate.name,
+            summary_name=f"{self.gate.name}-summary-{folder.run_id}.json",
+            manifest_name=f"{self.gate.name}-manifest-{folder.run_id}.sha256",
+            envelope=make_envelope(SCHEMA, stack, runtime.name, self.command),
+            steps=self._steps(),
+            key=key,
+            folder=folder,
+            to_stderr=self.options.json,
+            rehearsal=self.rehearsal,
+            reservations=self._reservations(stack),
+            facts={"gate": gate, "measured": {}},
+        )
+        return self.recorder
+
+    def _steps(self) -> list[Step]:
+        from evidence.recorder import Step
+
+        names = [name for part in self.planned for name in part.module.STEPS]
+        return [
+            Step(number, name, Exit.FAILED, system=name != LAST_STEP)
+            for number, name in enumerate([*names, LAST_STEP], start=1)
+        ]
+
+    def _reservations(self, stack: Stack) -> list[str]:
+        found = [
+            reason
+            for part in self.planned
+            for reason in part.module.reservations(part.options, stack)
+        ]
+        return [*(["a rehearsal"] if self.rehearsal else []), *found, *self.reasons]
+
+    def work(self, runtime: Runtime, recorder: Recorder) -> None:
+        """All measuring scripts, in order.
+
+        Raises:
+            ConfigurationError: figures that are not what their schema says.
+        """
+        from common.schema import check_value
+
+        for part in self.planned:
+            name = part.module.EVIDENCE
+            try:
+                part.module.measure(part.options, runtime, recorder)
+            finally:
+                if name in recorder.facts["measured"]:
+                    check_value(recorder.facts["measured"][name], name, f"{name} figures")
+
+
+def run_standalone(
+    gate_name: str, module: Measuring, argv: Sequence[str] | None, script: str
+) -> int:
+    """`main` of a measuring script: the gate's criteria, but outside of the ledger.
+
+    Args:
+        gate_name: whose criteria judge it.
+        module: the script itself.
+        argv: its command line.
+        script: its file.
+
+    Returns:
+        The exit code: 0 passed, 1 failed, 2 inconclusive.
+    """
+    options = module.parse(argv)  # first: `--help` needs no package
+    from evidence.envelope import command_line
+    from evidence.keys import load_signer
+    from evidence.session import remove_leftovers, run_recorded
+    from gating.gate_file import GateFile, load_gate
+    from stack.load import load_stack
+    from stack.runtime import open_runtime
+
+    stack = load_stack(options.stack)
+    whole = load_gate(gate_name)
+    gate = GateFile(whole.name, whole.title, whole.requires, ())
+    key = load_signer(options.key, options.public_key)
+    remove_leftovers(options.output_dir)
+    runtime = open_runtime(stack, options.runtime)
+    run = GateRun(
+        gate,
+        [Planned(module, options)],
+        rehearsal=bool(module.reservations(options, stack)),
+        options=options,
+        command=command_line(_given(argv), script),
+        reasons=["run outside of the ledger: `run_gate.py` records it"],
+    )
+    return run_recorded(
+        runtime,
+        lambda: run.open(runtime.stack, runtime, key),
+        lambda recorder: run.work(runtime, recorder),
+        last_step=LAST_STEP,
+        not_written=Exit.INCONCLUSIVE,
+        as_json=options.json,
+    )
+
+
+def _given(argv: Sequence[str] | None) -> list[str] | None:
+    return None if argv is None else [*argv]

@@ -1,0 +1,118 @@
+"""A gate's run in the ledger: asked before anything starts, recorded whatever happens (G7)."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from common.cli import Exit, uninterrupted
+from common.hashing import sha256_file
+from evidence.envelope import make_envelope
+from evidence.judging import FAILED, INCONCLUSIVE
+from evidence.manifest import MANIFEST
+from evidence.session import run_recorded
+from gating.contract import check_contract, lock_path_of
+from gating.frame import LAST_STEP, SCHEMA
+from gating.git import is_ancestor
+from gating.ledger_failures import record_sealed_failures
+from gating.ledger_rules import check_may_start
+from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evidence.keys import SigningKey
+    from evidence.recorder import Recorder
+    from gating.frame import GateRun
+    from gating.ledger import Entry, Ledger
+    from stack.model import Stack
+    from stack.runtime import Runtime
+
+
+def run_in_ledger(run: GateRun, ledger: Ledger, runtime: Runtime, key: SigningKey) -> int:
+    """Run a gate between its two entries of the ledger.
+
+    Returns:
+        The exit code of the verdict.
+
+    Raises:
+        GateError: it may not start: nothing was started, and nothing is recorded.
+        ConfigurationError: the contract was changed and has no new version.
+        LedgerError: the ledger is not what the key has signed.
+        ArtifactError: no evidence could be written; the ledger says that it is inconclusive.
+    """
+    allowed = _rules(run, runtime.stack, runtime.name)
+
+    def open_recorder() -> Recorder:
+        record_sealed_failures(ledger, run.options.output_dir, key.public)
+        allowed(ledger.entries())  # before a folder is made
+        recorder = run.open(runtime.stack, runtime, key)
+        try:
+            entry = ledger.append_if(allowed, STARTED, **_start(run, recorder))
+            # Signed with the evidence, so that a ledger put back to before it is found out.
+            recorder.facts["gate"]["ledger_sha256"] = entry.sha256
+        except BaseException:
+            recorder.folder.discard()
+            run.recorder = None
+            raise
+        return recorder
+
+    try:
+        return run_recorded(
+            runtime,
+            open_recorder,
+            lambda recorder: run.work(runtime, recorder),
+            last_step=LAST_STEP,
+            not_written=Exit.INCONCLUSIVE,
+            as_json=run.options.json,
+        )
+    finally:
+        if run.recorder is not None:
+            with uninterrupted():
+                ledger.append(ENDED, **_end(run, run.recorder))
+
+
+def _rules(run: GateRun, stack: Stack, runtime: str) -> Callable[[Sequence[Entry]], None]:
+    envelope: dict[str, Any] = make_envelope(SCHEMA, stack, runtime, run.command)
+    if not run.rehearsal:
+        check_contract(stack, lock_path_of(stack))
+
+    def allowed(entries: Sequence[Entry]) -> None:
+        check_may_start(
+            entries,
+            run.gate.name,
+            run.gate.requires,
+            commit=envelope["commit"],
+            contract_sha256=envelope["contract_sha256"],
+            stack_sha256=envelope["stack"]["sha256"],
+            rehearsal=run.rehearsal,
+            is_ancestor=functools.partial(is_ancestor, stack.here),
+            stack_name=stack.name,
+        )
+
+    return allowed
+
+
+def _start(run: GateRun, recorder: Recorder) -> dict[str, object]:
+    return started_fields(
+        run.gate.name,
+        recorder.folder.run_id,
+        recorder.envelope,
+        requires=run.gate.requires,
+        rehearsal=run.rehearsal,
+    )
+
+
+def _end(run: GateRun, recorder: Recorder) -> dict[str, object]:
+    """What was sealed, and its digest. A failure stays one where nothing could be sealed."""
+    sealed = recorder.sealed
+    unsealed = FAILED if recorder.judged == FAILED else INCONCLUSIVE
+    return ended_fields(
+        run.gate.name,
+        recorder.folder.run_id,
+        recorder.envelope,
+        rehearsal=run.rehearsal,
+        verdict=str(sealed["verdict"]) if sealed else unsealed,
+        reservations=recorder.reservations,
+        manifest_sha256=sha256_file(recorder.folder.final / MANIFEST) if sealed else None,
+    )
