@@ -5,9 +5,10 @@ NOX := .venv/bin/python -m nox --no-error-on-missing-interpreters
 ARGS ?=
 RUNTIME ?=
 
-SESSIONS := smoke proof-pack check-prerequisites verify-evidence verify pack-verify status up bench \
+GATES := $(basename $(notdir $(wildcard scripts/gates/gate[0-9]*.yaml)))
+SESSIONS := smoke proof-pack $(GATES) ledger check-prerequisites verify-evidence verify pack-verify status up bench \
   dev dev-logs build wheels compare-images test test-unit quick-test test-compose mutation \
-  security test-tools schema ci lint typecheck format lock
+  security test-tools schema schema-validate ci lint typecheck format lock
 .PHONY: help bootstrap clean clean-all $(SESSIONS)
 
 help: bootstrap
@@ -17,7 +18,7 @@ help: bootstrap
 bootstrap:
 	@$(PYTHON) scripts/bootstrap_environment.py
 
-smoke proof-pack up: CHOSEN = $(if $(RUNTIME),--runtime $(RUNTIME))
+smoke proof-pack up $(GATES): CHOSEN = $(if $(RUNTIME),--runtime $(RUNTIME))
 
 $(SESSIONS): bootstrap
 	@$(NOX) -s $@ -- $(strip $(CHOSEN) $(ARGS))

@@ -31,6 +31,8 @@ SECRET_NAMES = ("CLIENT_TOKEN", "DATABASE_ADMIN_PASSWORD", "DATABASE_PASSWORD", 
 # What a test needs that not every machine has, by marker.
 NEEDS_MORE = "docker or tools"
 QUICK_FOLDERS = ("common", "evidence", "analysis", "properties", "metamorphic", "fuzzing")
+GATES = ROOT / "scripts/gates"
+GATE_TITLE = re.compile(r"^title: (.+)$", re.MULTILINE)
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
@@ -89,6 +91,27 @@ def verify(session: nox.Session) -> None:
 def pack_verify(session: nox.Session) -> None:
     """Hold a pack index against its schema, its budget and the files it was made of."""
     run_script(session, "pack_verify")
+
+
+@nox.session(tags=["proof"])
+def ledger(session: nox.Session) -> None:
+    """Show how each gate stands, or record what was done: `nox -s ledger -- show --markdown`."""
+    run_script(session, "ledger", *(() if session.posargs else ("show",)))
+
+
+def gate_session(name: str) -> None:
+    """Make a session of a gate's file; its `title` says what it is."""
+
+    def session_of_gate(session: nox.Session) -> None:
+        run_script(session, "run_gate", name)
+
+    title = GATE_TITLE.search((GATES / f"{name}.yaml").read_text("utf-8"))
+    session_of_gate.__doc__ = f"Run {name}: {title[1].lower() if title else 'see its file'}."
+    nox.session(name=name, tags=["gate"])(session_of_gate)
+
+
+for path in sorted(GATES.glob("gate[0-9]*.yaml")):
+    gate_session(path.stem)
 
 
 @nox.session
@@ -242,6 +265,12 @@ def test_tools(session: nox.Session) -> None:
 def schema(session: nox.Session) -> None:
     """Check every schema, and every data file against its schema."""
     run_script(session, "validate_schemas")
+
+
+@nox.session(name="schema-validate", tags=["check"])
+def schema_validate(session: nox.Session) -> None:
+    """Check what `schema` checks: also that a changed contract has a new version (G7)."""
+    session.notify("schema")
 
 
 @nox.session(default=False)

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.compose import measure_compose
+from benchmarks.cycle import measure_cycle
 from benchmarks.measures import (
     measure_help,
     measure_seal,
@@ -130,6 +131,7 @@ def describe(row: dict[str, Any]) -> str:
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Benchmark]]] = {
     "help": measure_help,
     "start-stop": measure_start,
+    "cycle": measure_cycle,
     "seal-files": lambda options: measure_seal(options, "seal-files"),
     "seal-bytes": lambda options: measure_seal(options, "seal-bytes"),
     "submissions": measure_submissions,

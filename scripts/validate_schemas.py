@@ -2,10 +2,15 @@
 # requires-python = ">=3.11"
 # dependencies = [
 #     "jsonschema",
+#     "psutil",
 #     "pyyaml",
+#     "requests",
+#     "rfc8785",
+#     "urllib3",
 # ]
 # ///
-"""Check every schema against JSON Schema 2020-12, and every data file against its schema.
+"""Check every schema against JSON Schema 2020-12, every data file against its schema, and every
+stack file and the gates against the contract that is locked beside it (G7).
 
 Writes nothing. Exit codes: 0 all fit, 1 one does not.
 """
@@ -16,7 +21,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import ConfigurationError, Exit, make_parser, run
+from common.cli import ConfigurationError, Exit, ScriptError, make_parser, run
 from common.options import ROOT
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ DATA = (
     ("scripts/rules/mutation.yaml", "mutation"),
     ("scripts/rules/waivers.yaml", "waivers"),
     ("compose/**/stack.yaml", "stack"),
+    ("compose/**/contract.lock.yaml", "contract"),
 )
 # A keyword below which the keys are names of somebody, not keywords.
 _NAMES = {"properties", "$defs", "patternProperties"}
@@ -123,6 +129,21 @@ def check_data(root: Path) -> tuple[int, list[str]]:
     return count, problems
 
 
+def check_contracts(root: Path) -> list[str]:
+    """What is wrong with the locked contracts; a stack file without one is."""
+    from gating.contract import check_contract, lock_path_of
+    from stack.load import load_stack
+
+    problems = []
+    for path in sorted(root.glob("compose/**/stack.yaml")):
+        try:
+            stack = load_stack(path, {})
+            check_contract(stack, lock_path_of(stack))
+        except ScriptError as problem:
+            problems.append(str(problem))
+    return problems
+
+
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Check all of them, say each problem in one line."""
     root = parse(argv).root
@@ -131,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     if not schemas:
         problems.append(f"{root / 'schemas'}: expected schemas, got none")
     count, wrong = check_data(root)
-    problems += wrong
+    problems += wrong or check_contracts(root)
     print(
         *problems, f"{len(schemas)} schemas, {count} data files, {len(problems)} problems", sep="\n"
     )

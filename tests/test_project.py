@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gating.gate_file import gate_names, load_gate
 from stack.environment import locked_versions
 from stack.load import load_stack
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+# What a script needs beside the group `scripts`.
+MORE_GROUPS = {"run_locust_worker": "locust"}
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -38,7 +41,9 @@ def header(script: Path) -> list[str]:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_header_names_packages_of_the_scripts_group(script: Path) -> None:
-    assert names(header(script)) <= names(GROUPS["scripts"])
+    more = MORE_GROUPS.get(script.stem)
+    known = names(GROUPS["scripts"]) | (names(GROUPS[more]) if more else set())
+    assert names(header(script)) <= known
 
 
 def test_every_dependency_is_locked_with_a_hash() -> None:
@@ -123,6 +128,8 @@ TARGETS = (
 )
 # These two work without .venv: one makes it, the other removes it.
 BY_SCRIPT = {"bootstrap": "bootstrap_environment.py", "clean-all": "clean_checkout.py"}
+# Where `make bootstrap` puts it.
+NOX = [ROOT / ".venv" / name for name in ("bin/python", "Scripts/python.exe")]
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
 
@@ -161,7 +168,21 @@ def test_every_make_target_is_a_nox_session() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.search(r"^SESSIONS := (.*?)\n\.PHONY", makefile, re.MULTILINE | re.DOTALL)
     assert targets
-    assert set(targets[1].replace("\\", " ").split()) == nox_sessions().keys()
+    named = set(targets[1].replace("\\", " ").split())
+    assert named == nox_sessions().keys() | {"$(GATES)"}
+
+
+@needs_make
+@pytest.mark.parametrize("gate", gate_names())
+def test_every_gate_file_is_a_session_and_a_target(gate: str) -> None:
+    """A new gate is one YAML file: noxfile and Makefile list what is in the folder."""
+    assert f" -s {gate} -- --rehearse\n" in make(gate, "ARGS=--rehearse")
+    python = next((path for path in NOX if path.exists()), Path(sys.executable))
+    command = [str(python), "-m", "nox", "--list"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if "No module named nox" in listed.stderr:
+        pytest.skip("needs nox: run `make bootstrap`")
+    assert f"- {gate} [gate] -> Run {gate}: {load_gate(gate).title.lower()}.\n" in listed.stdout
 
 
 def test_every_make_target_is_phony() -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def checkout(tmp_path: Path) -> Path:
     """The schemas and data files of this checkout."""
     shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
-    for pattern, _ in validate_schemas.DATA:
+    named = ("compose/**/compose*.yaml", "compose/**/requirements.txt", "compose/**/Dockerfile")
+    for pattern in (*(pattern for pattern, _ in validate_schemas.DATA), *named):
         for path in ROOT.glob(pattern):
             target = tmp_path / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +31,26 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_the_schemas_and_data_files_of_this_checkout_fit(checkout: Path) -> None:
     assert validate_schemas.main(["--root", str(checkout)]) == Exit.PASSED
+
+
+def test_a_changed_contract_without_a_new_version_is_named(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """G7: the boot contract changes only with its version."""
+    (path,) = checkout.glob("compose/reference/stack.yaml")
+    path.write_text(path.read_text("utf-8").replace("description: Six", "description: 6"), "utf-8")
+    assert validate_schemas.main(["--root", str(checkout)]) == Exit.FAILED
+    assert "the contract has changed without a higher version" in capsys.readouterr().out
+
+
+def test_a_stack_without_a_locked_contract_is_named(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = checkout / "compose/other"
+    shutil.copytree(checkout / "compose/reference", other)
+    (other / "contract.lock.yaml").unlink()
+    assert validate_schemas.main(["--root", str(checkout)]) == Exit.FAILED
+    assert f"{other / 'contract.lock.yaml'}: expected a contract lock" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

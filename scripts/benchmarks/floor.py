@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from common.cli import ScriptError
+from stack.health_rounds import health_rounds
 from stack.jobs import JobBoard, JobRun
 from stack.plan import plan_jobs
 from stack.ports import local_ports
@@ -24,10 +25,13 @@ JOBS = 200
 _LISTEN_SECONDS = 60
 
 
-def bare_start_stop(runtime: ProcessRuntime) -> float:
+def bare_start_stop(
+    runtime: ProcessRuntime, intervals: int = 0, interval_seconds: float = 0.0
+) -> float:
     """Start every service at once, wait until each listens, terminate all; in seconds.
 
-    No order, no health, no listener check, no record: what remains is the programs.
+    No order, no listener check, no record: what remains is the programs, and as many rounds
+    of health checks as are asked for.
     """
     begun = time.perf_counter()
     processes = []
@@ -46,6 +50,9 @@ def bare_start_stop(runtime: ProcessRuntime) -> float:
     try:
         for port in local_ports(runtime.services).values():
             _wait_until_listening(port)
+        system = [item for item in runtime.services if item.role == "system"]
+        for _ in health_rounds(system, intervals, interval_seconds):
+            pass
     finally:
         for process in processes:
             process.terminate()

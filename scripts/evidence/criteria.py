@@ -52,12 +52,15 @@ class Judgement:
         return values | {"observed": self.observed, "outcome": self.outcome}
 
 
-def load_criteria(name: str, runtime: str = "") -> tuple[Criterion, ...]:
+def load_criteria(
+    name: str, runtime: str = "", *, rehearsal: bool = False
+) -> tuple[Criterion, ...]:
     """The criteria of `scripts/gates/<name>.yaml` that can be judged on a runtime.
 
     A criterion with `not_for` asks what that runtime can't see; a run without it is
     not eligible for a release (recorder.py). One with `only_for` asks what there is
-    nowhere else, such as containers: a run on another runtime owes it nothing.
+    nowhere else, such as containers: a run on another runtime owes it nothing. One with
+    `full_run` asks for the whole length, which a rehearsal has not.
 
     Raises:
         ConfigurationError: the file is missing or breaks schemas/gate.schema.json, or
@@ -68,7 +71,7 @@ def load_criteria(name: str, runtime: str = "") -> tuple[Criterion, ...]:
     _check_runtimes(document)
     found = []
     for item in document.value["criteria"]:
-        if runtime in item.get("not_for", ()):
+        if runtime in item.get("not_for", ()) or (rehearsal and "full_run" in item):
             continue
         if runtime and runtime not in item.get("only_for", (runtime,)):
             continue
@@ -87,11 +90,14 @@ def load_criteria(name: str, runtime: str = "") -> tuple[Criterion, ...]:
     return tuple(found)
 
 
-def unseen(name: str, runtime: str) -> tuple[str, ...]:
-    """The ids of criteria that this runtime can't see (`not_for`)."""
+def unseen(name: str, runtime: str, *, rehearsal: bool = False) -> tuple[str, ...]:
+    """The ids of criteria that this runtime can't see (`not_for`), or a rehearsal can't meet."""
     document = read_yaml(GATE_FOLDER / f"{name}.yaml")
-    rows = document.value["criteria"]
-    return tuple(item["id"] for item in rows if runtime in item.get("not_for", ()))
+    return tuple(
+        item["id"]
+        for item in document.value["criteria"]
+        if runtime in item.get("not_for", ()) or (rehearsal and "full_run" in item)
+    )
 
 
 def _check_runtimes(document: Document) -> None:

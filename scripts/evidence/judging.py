@@ -20,6 +20,14 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+WORDS = {"equals": "exactly", "at_most": "at most", "at_least": "at least"}
+
+
+def wanted(rule: str, expected: object, unit: str) -> str:
+    """What a criterion expects, for people: "at least 10 cycles"."""
+    return f"{WORDS.get(rule, rule)} {expected} {unit}"
+
+
 def finite_number(value: object) -> bool:
     """Whether a value is a number that can be compared; a boolean, NaN or infinity is none."""
     if type(value) not in {int, float}:

@@ -6,13 +6,13 @@ import contextlib
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import log
 from common.cli import Exit, ScriptError
 from evidence import criteria
 from evidence.envelope import utc_text
+from evidence.judging import wanted
 from evidence.redact import Redactor, environment
 from evidence.run_folder import ArtifactError, RunFolder
 from evidence.trace import Trace
@@ -20,6 +20,7 @@ from stack.runtime import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from evidence.keys import SigningKey
 
@@ -69,6 +70,10 @@ class Recorder:
         steps: all steps in order, so that one not reached is still listed.
         key: signs the bundle.
         reservations: reasons why this run can't count for a release, such as "shortened".
+        rehearsal: the criteria that ask for the whole length are not judged.
+        manifest_name: a list of the evidence files with their digests, beside them (G8).
+        judged: the verdict, once it is known; None until then.
+        sealed: the summary as it was sealed; None until then.
         to_stderr: print steps there, because stdout is for JSON.
     """
 
@@ -80,17 +85,22 @@ class Recorder:
     folder: RunFolder
     to_stderr: bool = False
     reservations: Sequence[str] = ()
+    rehearsal: bool = False
+    manifest_name: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
     error: str | None = None
+    judged: str | None = None
+    sealed: Mapping[str, Any] | None = None
     _started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         """Open the trace."""
         runtime = str(self.envelope["runtime"])
-        self.criteria = criteria.load_criteria(self.gate, runtime)
-        self._not_judged = criteria.unseen(self.gate, runtime)
+        whole = {"rehearsal": self.rehearsal}
+        self.criteria = criteria.load_criteria(self.gate, runtime, **whole)
+        self._not_judged = criteria.unseen(self.gate, runtime, **whole)
         self.trace = Trace(self.folder)
         self.trace.add("run started", run_id=self.folder.run_id, **self.envelope)
 
@@ -138,12 +148,10 @@ class Recorder:
         mine = [item for item in self.criteria if item.exit_code == step.exit_code]
         for found in criteria.judge(mine, {**self.envelope, **self.facts}):
             if found.outcome == criteria.FAILED and not step.error:
-                wanted = f"{found.criterion.rule.replace('_', ' ')} {found.criterion.expected}"
+                rule = found.criterion
+                expected = wanted(rule.rule, rule.expected, rule.unit)
                 step.outcome = criteria.FAILED
-                step.error = (
-                    f"{step.detail}: {found.criterion.id}: expected {wanted} "
-                    f"{found.criterion.unit}, got {found.observed}"
-                )
+                step.error = f"{step.detail}: {rule.id}: expected {expected}, got {found.observed}"
 
     def print_not_reached(self) -> None:
         """A line for each step that was not begun, so that every step is accounted for."""
@@ -191,23 +199,32 @@ class Recorder:
             step.outcome = step.outcome if step.error else criteria.PASSED
             step.duration_seconds = self.elapsed() - step.started_seconds
             summary = self._summary()
-            check_value(summary, Path(self.summary_name).stem, self.summary_name)
+            check_value(summary, str(summary["schema"]).partition("/")[0], self.summary_name)
             self.folder.write_json(self.summary_name, summary)
             clean = self.folder.redactor.value(summary)
             assert isinstance(clean, dict)  # noqa: S101 - a mapping stays one
             self.folder.write_text("report.html", render(clean))
             self.folder.write_bytes("junit.xml", junit_xml(clean))
+            self._write_manifest()
             path = seal(self.folder, summary=clean, summary_name=self.summary_name, key=self.key)
+            self.sealed = clean
         except BaseException:
             self.folder.discard()
             raise
         return path, clean
 
+    def _write_manifest(self) -> None:
+        """The evidence so far as `sha256sum --check` reads it; the bundle's own has this too."""
+        if self.manifest_name:
+            from evidence.manifest import build
+
+            self.folder.write_bytes(self.manifest_name, build(self.folder.evidence))
+
     def _summary(self) -> dict[str, Any]:
         """The whole summary; the trace ends with the verdict, so that its head covers it."""
         facts: dict[str, Any] = {**self.envelope, "services": [], **self.facts}
         judgements = criteria.judge(self.criteria, facts)
-        verdict = self._verdict(judgements)
+        verdict = self.judged = self._verdict(judgements)
         code = self._exit_code(verdict, judgements)
         self.trace.add("verdict", verdict=verdict, exit_code=code)
         self.trace.close()
@@ -255,9 +272,9 @@ class Recorder:
         for step in self.steps:
             if step.outcome == criteria.FAILED:
                 return int(step.exit_code)
-        for wanted in (criteria.FAILED, criteria.INCONCLUSIVE):
+        for outcome in (criteria.FAILED, criteria.INCONCLUSIVE):
             for item in judgements:
-                if item.outcome == wanted and item.criterion.exit_code:
+                if item.outcome == outcome and item.criterion.exit_code:
                     return item.criterion.exit_code
         return Exit.FAILED if verdict == criteria.FAILED else Exit.INCONCLUSIVE
 

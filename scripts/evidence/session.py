@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from common import log
 from common.cli import ScriptError, uninterrupted
 from evidence.criteria import FAILED, INCONCLUSIVE
+from evidence.judging import wanted
 from evidence.recorder import StopRun
 from evidence.run_folder import ArtifactError, sweep_partials
 from evidence.verify_page import verification_commands
@@ -158,8 +159,8 @@ def _print_criteria(recorder: Recorder, summary: Mapping[str, Any]) -> None:
     for outcome in (FAILED,) if explained else (FAILED, INCONCLUSIVE):
         rows = [row for row in summary["criteria"] if row["outcome"] == outcome]
         for row in rows:
-            wanted = f"{row['rule'].replace('_', ' ')} {row['expected']} {row['unit']}"
+            expected = wanted(row["rule"], row["expected"], row["unit"])
             got = "no measurement" if row["observed"] is None else row["observed"]
-            recorder.print(f"      {row['id']}: expected {wanted}, got {got}")
+            recorder.print(f"      {row['id']}: expected {expected}, got {got}")
         if rows:
             return

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from docker.errors import APIError
-from fakes.compose import PYTHON_IMAGE, fake_values, write_compose_stack
+
 from common.cli import ScriptError
+from fakes.compose import PYTHON_IMAGE, fake_values, write_compose_stack
 from stack.compose import create
 from stack.compose.engine import connect
 from stack.compose.leftovers import Thing, things_of

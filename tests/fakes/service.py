@@ -111,7 +111,7 @@ def keep_port(server: ThreadingHTTPServer) -> None:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            os.set_inheritable(server.fileno(), 1 > 0)
+            os.set_inheritable(server.fileno(), True)  # noqa: FBT003 - its only form
             sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
             os.execve(sys.executable, sleeper, {})  # noqa: S606
         os._exit(0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
 
 from stack.compose import leftovers
 from stack.compose.engine import ask
-from stack.inventory import ZOMBIE_SECONDS
-from stack.left_over import LeftOver
+from stack.inventory import lasting_zombies
 from stack.ports import port_is_free
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
     from stack.compose.containers import Listed
     from stack.compose.engine import Engine
-    from stack.left_over import Inventory
-
-_PS = "-eo pid,stat,comm"
+    from stack.left_over import Inventory, LeftOver
 
 
 def take_inventory(engine: Engine, project: str, ports: Mapping[str, int]) -> Inventory:
@@ -39,43 +38,42 @@ def take_inventory(engine: Engine, project: str, ports: Mapping[str, int]) -> In
     return found | {"sockets": frozenset(taken) if engine.endpoint.local else None}
 
 
-def zombies(engine: Engine, listed: Sequence[Listed]) -> list[LeftOver]:
+def zombies(engine: Engine, listed: Sequence[Listed]) -> list[LeftOver] | None:
     """Zombies inside running containers that are still there a second later.
+
+    `docker top` leaves zombies out, so the containers' processes are looked at here.
+
+    Returns:
+        None where one container's processes can't be seen: a remote engine, a virtual machine.
 
     Raises:
         ScriptError: the engine is gone.
     """
-    first = _look(engine, listed)
-    if not first:
-        return []
-    time.sleep(ZOMBIE_SECONDS)
-    lasting = first & _look(engine, listed)
-    return [
-        LeftOver("zombies", f"{service} leaves a zombie: pid {pid} ({command})")
-        for service, pid, command in sorted(lasting)
-    ]
-
-
-def _look(engine: Engine, listed: Sequence[Listed]) -> set[tuple[str, str, str]]:
-    found = set()
+    trees = {}
     for item in listed:
         if item.running:
-            for pid, state, command in _processes(engine, item.id):
-                if state.startswith("Z"):
-                    found.add((item.service, pid, command))
-    return found
+            tree = _processes(engine, item.id)
+            if tree is None:
+                return None
+            trees[item.service] = tree
+    return lasting_zombies(trees)
 
 
-def _processes(engine: Engine, identity: str) -> list[list[str]]:
-    """Process id, state and command of each process of a container; none where it has ended."""
-    from docker.errors import APIError
+def _processes(engine: Engine, identity: str) -> list[psutil.Process] | None:
+    """All processes of a container, through its first one; None where that is not seen here."""
+    from docker.errors import NotFound
 
-    def call() -> list[list[str]]:
+    def pid_of() -> int:
         try:
-            value: Mapping[str, Any] = engine.api.top(identity, ps_args=_PS)
-        except APIError:
-            return []
-        return [row for row in value.get("Processes") or () if len(row) >= 3]  # noqa: PLR2004 - the columns of _PS
+            return int(engine.api.inspect_container(identity)["State"]["Pid"])
+        except NotFound:
+            return 0
 
-    rows: list[list[str]] = ask(call)
-    return [row[:3] for row in rows]
+    pid: int = ask(pid_of)
+    try:
+        if identity not in Path(f"/proc/{pid}/cgroup").read_text("utf-8"):
+            return None
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    except (OSError, psutil.Error):
+        return None

@@ -67,6 +67,7 @@ class ComposeRuntime:
         self._remote: RemoteSecrets | None = None
         self._images: list[dict[str, Any]] = []
         self._in_use = self._lost = False
+        self._sees_zombies = True
         self._findings: list[str] = []
 
     @property
@@ -233,6 +234,7 @@ class ComposeRuntime:
             findings.append(f"the containers can't be looked at: {problem}")
         try:
             findings += self._end.down()
+            self._lost = self._end.stays
         except ScriptError as problem:
             self._lost = True
             findings.append(
@@ -245,11 +247,16 @@ class ComposeRuntime:
 
     def examine(self) -> Sequence[LeftOver]:
         """Zombies inside the running containers (G1)."""
-        return inventory.zombies(self.engine, list_project(self.engine, self.project))
+        found = inventory.zombies(self.engine, list_project(self.engine, self.project))
+        self._sees_zombies = self._sees_zombies and found is not None
+        return found or ()
 
     def inventory(self) -> Inventory:
         """What the engine has of this project now (G1)."""
-        return inventory.take_inventory(self.engine, self.project, local_ports(self.services))
+        ports = local_ports(self.services)
+        found = inventory.take_inventory(self.engine, self.project, ports)
+        # They end with their container; whether there were some is asked while it runs.
+        return found | {"zombies": frozenset() if self._sees_zombies else None}
 
     def state_of(self, name: str) -> str:
         """The state of a service's container, as `docker ps` says it."""

@@ -42,6 +42,7 @@ class ComposeStop:
         composed: the Compose file, for its `stop_grace_period`.
         logs: the folder that logs go to.
         asked: restarts that were asked for, by container id.
+        stays: something of the project could not be removed, such as a network in use.
     """
 
     compose: Compose
@@ -55,6 +56,7 @@ class ComposeStop:
     asked: Counter[str]
     containers: tuple[Container, ...] = ()
     log_files: Mapping[str, Path] = field(default_factory=dict)
+    stays: bool = False
 
     def observe(self) -> list[str]:
         """Keep the facts and the whole log of each container; a line for what was not kept.
@@ -97,6 +99,7 @@ class ComposeStop:
         if left:
             leftovers.remove_project(self.engine, self.project)
             leftovers.remove_things(self.engine, leftovers.volumes_left(self.engine, volumes))
+            self.stays = bool(leftovers.things_of(self.engine, self.project))
         return findings
 
     def _run_down(self) -> None:

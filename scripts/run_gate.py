@@ -1,0 +1,139 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "aiohttp",
+#     "cryptography",
+#     "docker",
+#     "filelock",
+#     "jinja2",
+#     "jsonschema",
+#     "packaging",
+#     "platformdirs",
+#     "psutil",
+#     "py-spy",
+#     "pyyaml",
+#     "requests",
+#     "rfc8785",
+#     "rich",
+#     "securesystemslib",
+#     "urllib3",
+# ]
+# ///
+"""Run a gate: ask the ledger, measure, judge by the gate's criteria, sign, record.
+
+Writes <output-dir>/<YYYYMMDD-HHMMSS>/ with gateN-summary-<time>.json and the rest of the
+evidence, and two lines in the ledger (<output-dir>/ledger.jsonl). A gate does not start before
+the one that it requires has passed on this commit, nor after a failure without a root cause.
+With --rehearse it is shortened: real, marked, and it counts for nothing.
+
+exit codes: 0 passed; 1 failed; 2 inconclusive, or it may not start; 64 bad arguments;
+78 bad configuration; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.cli import UsageError, make_parser, run
+from common.options import add_output_dir, add_stack
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from gating.frame import Planned
+    from gating.gate_file import GateFile
+    from stack.model import Stack
+
+EXAMPLES = (
+    "python scripts/run_gate.py gate1",
+    "python scripts/run_gate.py gate1 --rehearse --runtime compose",
+    "python scripts/run_gate.py gate2 --rehearse -- --duration 5m",
+    "python scripts/ledger.py show",
+)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line (G7)."""
+    parser = make_parser(__doc__, EXAMPLES)
+    parser.usage = "%(prog)s [options] GATE [-- arguments of the script that measures]"
+    add = parser.add_argument
+    add("gate", help="gate1, gate2, …: a file of scripts/gates/")
+    add("--rehearse", action="store_true", help="shortened: real, marked, counts for nothing")
+    add("--ledger", type=Path, metavar="FILE", help="default: ledger.jsonl in the output folder")
+    add_stack(parser)
+    add_output_dir(parser)
+    add("--runtime", metavar="NAME", help="a runtime of the stack file (default: its first)")
+    add("--key", help="a PEM private key or signer URI (default: your own, made on first use)")
+    add("--public-key", type=Path, metavar="FILE", help="the public key of a signer URI")
+    add("--json", action="store_true", help="print the summary as JSON, the steps on stderr")
+    # argparse takes what follows `--` for more gates.
+    given = sys.argv[1:] if argv is None else [*argv]
+    mine = given.index("--") if "--" in given else len(given)
+    options = parser.parse_args(given[:mine])
+    options.arguments = given[mine + 1 :]
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one gate; the exit code of its verdict."""
+    options = parse(argv)
+    from evidence.envelope import command_line
+    from evidence.keys import load_signer
+    from evidence.session import remove_leftovers
+    from gating.frame import GateRun
+    from gating.gate_file import load_gate
+    from gating.ledger import LEDGER, Ledger
+    from gating.recorded import run_in_ledger
+    from stack.load import load_stack
+    from stack.runtime import open_runtime
+
+    gate = load_gate(options.gate)
+    stack = load_stack(options.stack)
+    gate_run = GateRun(
+        gate,
+        plan(gate, options, stack),
+        rehearsal=options.rehearse,
+        options=options,
+        command=command_line(None if argv is None else [*argv], __file__),
+    )
+    key = load_signer(options.key, options.public_key)
+    ledger = Ledger(options.ledger or options.output_dir / LEDGER, key)
+    remove_leftovers(options.output_dir)
+    return run_in_ledger(gate_run, ledger, open_runtime(stack, options.runtime), key)
+
+
+def plan(gate: GateFile, options: argparse.Namespace, stack: Stack) -> list[Planned]:
+    """The gate's scripts with their arguments.
+
+    Raises:
+        UsageError: arguments for a gate of several scripts, or ones that shorten a run that
+            is no rehearsal.
+    """
+    from gating.frame import Planned
+
+    if options.arguments and len(gate.parts) > 1:
+        names = ", ".join(part.script for part in gate.parts)
+        raise UsageError(f"{gate.name} runs several scripts ({names}): expected no arguments")
+    planned = []
+    for part in gate.parts:
+        chosen = part.rehearsal if options.rehearse else part.arguments
+        module = part.load()
+        parsed = module.parse([*chosen, *options.arguments, *common_arguments(options)])
+        planned.append(Planned(module, parsed))
+        reasons = module.reservations(parsed, stack)
+        if reasons and not options.rehearse:
+            raise UsageError(f"{reasons[0]}: that is a rehearsal: add --rehearse")
+    return planned
+
+
+def common_arguments(options: argparse.Namespace) -> list[str]:
+    """What the gate and its scripts understand alike."""
+    given = {"--stack": options.stack, "--output-dir": options.output_dir}
+    return [text for name, value in given.items() for text in (name, str(value))]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,249 @@
+"""scripts/run_gate.py: the rules of G7 on real runs of a fake system."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import ledger
+import pytest
+import run_cycles
+import run_gate
+from fakes.system import stack_value, write_value
+
+from common.cli import ConfigurationError, Exit, ScriptError, UsageError
+from evidence import criteria, envelope
+from evidence.public_key import load_public_key
+from gating import gate_file, recorded
+from gating.contract import bump, lock_path_of
+from gating.ledger import Entry, verify
+from gating.ledger_runs import started_fields
+from stack.load import load_stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT = ("--cycles", "1", "--intervals", "2", "--interval-seconds", "0.05")
+
+
+class Checkout:
+    """A checkout with a fake system in it, whose gate is run again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.value = folder / "system", stack_value()
+        self.output = folder / "out"
+        self.folder.mkdir()
+        self.git("init", "--quiet")
+        self.commit()
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the checkout."""
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        command = ["git", "-C", str(self.folder), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(self, fault: str = "") -> str:
+        """Write the stack file, with a fault in `jobs`, and commit it."""
+        services = self.value["runtimes"]["process"]["services"]
+        services["jobs"]["environment"]["FAULT"] = fault
+        stack = load_stack(write_value(self.folder, self.value), {})
+        bump(stack, lock_path_of(stack))
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--allow-empty", "-m", f"fault {fault}")
+        return self.git("rev-parse", "HEAD")
+
+    def run(self, *arguments: str, gate: str = "gate1") -> int:
+        """Run a gate."""
+        envelope.commit_of.cache_clear()  # one process is one run, elsewhere
+        return run_gate.main([gate, *self.where, *arguments])
+
+    @property
+    def where(self) -> list[str]:
+        """The options that mean this system."""
+        return ["--stack", str(self.folder / "stack.yaml"), "--output-dir", str(self.output)]
+
+    def entries(self) -> list[Entry]:
+        """What the ledger says."""
+        key = load_public_key(self.output.parent / "config/signing-key.pub")
+        return [*verify(self.output / "ledger.jsonl", key)]
+
+    def resolve(self, fix: str) -> int:
+        """Give the last run its root cause."""
+        run_id = str(self.entries()[-1].fields["run_id"])
+        why = ["--root-cause", "SIGTERM was ignored", "--fix-commit", fix]
+        return ledger.main(["resolve", run_id, *why, *self.where])
+
+
+@pytest.fixture
+def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Checkout:
+    if "short_is_full" in request.fixturenames:
+        request.getfixturevalue("short_is_full")  # the gates are in the contract
+    return Checkout(tmp_path)
+
+
+@pytest.fixture
+def short_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gates of one cycle and two intervals: whole ones that take a second."""
+    values = {"CYCLES": 1, "INTERVALS": 2, "INTERVAL_SECONDS": 0.05}
+    for name, value in values.items():
+        monkeypatch.setattr(run_cycles, name, value)
+    full = run_cycles.parse
+    monkeypatch.setattr(run_cycles, "parse", lambda argv: full([*(argv or ()), *SHORT]))
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    text = (criteria.GATE_FOLDER / "gate1.yaml").read_text()
+    text = text.replace("at_least: 10,", "at_least: 1,").replace("at_least: 360,", "at_least: 2,")
+    (gates / "gate1.yaml").write_text(text)
+    second = text.replace("name: gate1", "name: gate2\nrequires: gate1")
+    (gates / "gate2.yaml").write_text(second)
+    for module in (criteria, envelope, gate_file):
+        monkeypatch.setattr(module, "GATE_FOLDER", gates)
+
+
+def test_a_rehearsal_is_recorded_and_marked(checkout: Checkout) -> None:
+    assert checkout.run("--rehearse", "--", *SHORT) == Exit.PASSED
+    started, ended = checkout.entries()
+    assert (started.entry, ended.entry) == ("gate_started", "gate_ended")
+    assert ended.fields["rehearsal"] is True
+    assert ended.fields["verdict"] == "passed"
+    assert "a rehearsal" in ended.fields["reservations"]
+    (path,) = checkout.output.glob("*/evidence/gate1-summary-*.json")
+    summary = json.loads(path.read_text())
+    assert summary["run_id"] == ended.fields["run_id"]
+    assert summary["gate"]["ledger_sha256"] == started.sha256
+    assert not summary["eligible"]["value"]
+
+
+def test_a_shortened_run_that_is_called_no_rehearsal_is_refused(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match=r"shortened: 1 cycles.*that is a rehearsal: add"):
+        checkout.run("--", *SHORT)
+    assert not checkout.output.exists()
+
+
+def test_an_unknown_gate_names_the_known_ones(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match=r"expected a gate \(gate1.*\), got 'gate9'"):
+        checkout.run(gate="gate9")
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_failed_gate_waits_for_its_root_cause(checkout: Checkout) -> None:
+    """G7: no rerun before a root cause and a fix commit that the rerun contains."""
+    checkout.commit(fault="ignore_sigterm")
+    assert checkout.run() == Exit.FAILED
+    fix = checkout.commit()
+    with pytest.raises(ScriptError, match=r"gate1 can't start: .* failed.*ledger.py resolve"):
+        checkout.run()
+    assert [item.entry for item in checkout.entries()] == ["gate_started", "gate_ended"]
+    assert checkout.resolve(fix) == Exit.PASSED
+    assert checkout.run() == Exit.PASSED
+    assert checkout.entries()[-1].fields["verdict"] == "passed"
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_the_fix_has_to_be_in_the_commit_of_the_rerun(checkout: Checkout) -> None:
+    first = checkout.commit(fault="ignore_sigterm")
+    assert checkout.run() == Exit.FAILED
+    fix = checkout.commit()
+    assert checkout.resolve(fix) == Exit.PASSED
+    checkout.git("checkout", "--quiet", first)
+    with pytest.raises(ScriptError, match=f"lacks {fix[:7]}, the fix of run"):
+        checkout.run()
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_two_failures_need_a_remediation(checkout: Checkout) -> None:
+    for _ in range(2):
+        fix = checkout.commit(fault="ignore_sigterm")
+        assert checkout.run() == Exit.FAILED
+        assert checkout.resolve(checkout.commit()) == Exit.PASSED
+    with pytest.raises(ScriptError, match=r"it has failed 2 times.*remediate it first"):
+        checkout.run()
+    run_id = str(checkout.entries()[-1].fields["run_id"])
+    what = ["--examined", "the handler", "--changes", "a test for it", "--by", "the founders"]
+    remediated = ["remediate", run_id, *what, "--output-dir", str(checkout.output)]
+    assert ledger.main(remediated) == Exit.PASSED
+    assert checkout.run() == Exit.PASSED
+    assert fix
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_gate_waits_for_the_one_that_it_requires(checkout: Checkout) -> None:
+    """G7: not passed, only rehearsed, passed on another commit: each refused; then it starts."""
+    with pytest.raises(ScriptError, match=r"gate2 can't start: gate1 has not passed.*nox -s gate1"):
+        checkout.run(gate="gate2")
+    assert checkout.run("--rehearse") == Exit.PASSED
+    with pytest.raises(ScriptError, match=r"its rehearsal .* does not count"):
+        checkout.run(gate="gate2")
+    assert checkout.run() == Exit.PASSED
+    assert checkout.run(gate="gate2") == Exit.PASSED
+    checkout.commit()
+    with pytest.raises(ScriptError, match="gate1 has not passed on commit"):
+        checkout.run(gate="gate2")
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_changed_working_tree_is_not_what_the_gate_before_passed_on(checkout: Checkout) -> None:
+    assert checkout.run() == Exit.PASSED
+    (checkout.folder / "new.py").write_text("x = 1\n")
+    with pytest.raises(ScriptError, match="the working tree has changes"):
+        checkout.run(gate="gate2")
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_refused_gate_leaves_no_folder_and_no_entry(checkout: Checkout) -> None:
+    with pytest.raises(ScriptError, match="gate1 has not passed"):
+        checkout.run(gate="gate2")
+    assert [path.name for path in checkout.output.glob("*")] == []
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_changed_contract_needs_a_new_version(checkout: Checkout) -> None:
+    checkout.value["description"] = "another one"
+    write_value(checkout.folder, checkout.value)
+    with pytest.raises(ConfigurationError, match="the contract has changed without a higher"):
+        checkout.run()
+    assert not checkout.output.exists()
+
+
+@pytest.mark.usefixtures("short_is_full")
+@pytest.mark.parametrize(("fault", "verdict"), [("", "inconclusive"), ("ignore_sigterm", "failed")])
+def test_a_run_that_is_not_sealed_is_no_pass_and_may_be_a_failure(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, fault: str, verdict: str
+) -> None:
+    from evidence import seal
+    from evidence.files import ArtifactError
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise ArtifactError("can't write it: no space left on device: free space")
+
+    monkeypatch.setattr(seal, "seal", full_disk)
+    checkout.commit(fault)
+    with pytest.raises(ArtifactError):
+        checkout.run()
+    ended = checkout.entries()[-1]
+    assert ended.fields["verdict"] == verdict
+    assert ended.fields["manifest_sha256"] is None
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_failure_that_was_sealed_and_not_recorded_is_recorded_by_the_next(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the seal and the ledger: that gains nothing."""
+    checkout.commit(fault="ignore_sigterm")
+
+    def end(*_: object) -> None:
+        raise ProcessLookupError
+
+    with monkeypatch.context() as killed:
+        killed.setattr(recorded, "_end", end)
+        killed.setattr(
+            recorded, "started_fields", lambda *a, **k: started_fields(*a, **k) | {"birth": "x"}
+        )
+        with pytest.raises(ProcessLookupError):
+            checkout.run()
+    assert [item.entry for item in checkout.entries()] == ["gate_started"]
+    with pytest.raises(ScriptError, match="resolve it first"):
+        checkout.run()
+    assert checkout.entries()[-1].fields["verdict"] == "failed"
