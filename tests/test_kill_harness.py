@@ -42,9 +42,9 @@ def test_nothing_is_left_and_nothing_half_written_verifies(
         reached.add(said.count("\n"))
         check_prerequisites.main(options)
         assert all(map(port_is_free, local_ports(stack.services).values()))
-        assert [*(tmp_path / "cache/state").iterdir()] == []
-        assert [*(tmp_path / "cache/runs").iterdir()] == []
-        assert [path.name for path in output.iterdir() if path.name.startswith(".")] == []
+        # On a busy machine the first kill may come before any folder is made.
+        assert [*tmp_path.glob("cache/state/*"), *tmp_path.glob("cache/runs/*")] == []
+        assert [*output.glob(".*")] == []
     capsys.readouterr()
     assert len(reached) > 2, "all kills fell into the same step"
     # What did get its final name was complete before the kill.

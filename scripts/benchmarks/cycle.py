@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.comparison import Benchmark, in_turn
-from benchmarks.floor import bare_start_stop
 from benchmarks.measures import STACK
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ CYCLE_RATIO = 1.05
 
 def measure_cycle(options: argparse.Namespace) -> list[Benchmark]:
     """Start, 36 rounds of health checks, stop, compare; floor: no order, nothing compared."""
+    from benchmarks.floor import bare_start_stop
     from stack.load import load_stack
     from stack.process import create
 
