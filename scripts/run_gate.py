@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gating.gate_file import GateFile
     from stack.model import Stack
 
+COMMON = {"--stack", "--output-dir", "--runtime", "--key", "--public-key", "--json"}
 EXAMPLES = (
     "python scripts/run_gate.py gate1",
     "python scripts/run_gate.py gate1 --rehearse --runtime compose",
@@ -114,6 +115,9 @@ def plan(gate: GateFile, options: argparse.Namespace, stack: Stack) -> list[Plan
     """
     from gating.frame import Planned
 
+    given = {text.partition("=")[0] for text in options.arguments}
+    if ours := sorted(given & COMMON):
+        raise UsageError(f"{ours[0]} is an option of the gate: give it before `--`")
     if options.arguments and len(gate.parts) > 1:
         names = ", ".join(part.script for part in gate.parts)
         raise UsageError(f"{gate.name} runs several scripts ({names}): expected no arguments")

@@ -15,6 +15,8 @@ from fakes.system import write_stack
 from common.cli import Exit
 from evidence.public_key import load_public_key
 from evidence.verify import verify_bundle
+from gating import cycles
+from stack.health_rounds import Round
 from stack.load import load_stack
 from stack.ports import local_ports, port_is_free
 
@@ -142,11 +144,34 @@ def test_a_service_that_can_not_start_is_diagnosed(tmp_path: Path) -> None:
     assert outcomes["checks-done"] == "failed"
 
 
+def test_what_a_failed_start_leaves_is_counted(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, jobs="double_fork", front="exit")
+    assert ran.code == Exit.FAILED
+    assert ran.figures["diagnosis"]["service"] == "front"
+    assert ran.figures["left"]["processes"] == 1
+    assert "orphans" in ran.failed()
+    assert any("left over: ended pid" in line for line in ran.summary["left_over"])
+
+
+def test_intervals_that_come_late_make_the_run_accelerated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A harness that was stopped fires what it missed at once: not the gate's pace."""
+    look = cycles.Cycles._look
+
+    def slow(self: cycles.Cycles) -> object:
+        self._done[-1].rounds += [Round(1, 9.0, ())] if len(self._done) == 2 else []
+        return look(self)
+
+    monkeypatch.setattr(cycles.Cycles, "_look", slow)
+    ran = Ran(tmp_path)
+    reasons = " ".join(ran.summary["eligible"]["reasons"])
+    assert re.search(r"accelerated: \d+ of \d+ intervals began more than 0.025 s late", reasons)
+
+
 def test_ctrl_c_in_a_cycle_is_inconclusive_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gating import cycles
-
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ from fakes.system import stack_value, write_value
 
 from common.cli import ConfigurationError, Exit, ScriptError, UsageError
 from evidence import criteria, envelope
+from evidence.files import ArtifactError
 from evidence.public_key import load_public_key
-from gating import gate_file, recorded
+from evidence.recorder import Recorder
+from gating import cycles, gate_file, recorded
 from gating.contract import bump, lock_path_of
 from gating.ledger import Entry, verify
 from gating.ledger_runs import started_fields
@@ -212,7 +215,6 @@ def test_a_run_that_is_not_sealed_is_no_pass_and_may_be_a_failure(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, fault: str, verdict: str
 ) -> None:
     from evidence import seal
-    from evidence.files import ArtifactError
 
     def full_disk(*_: object, **__: object) -> None:
         raise ArtifactError("can't write it: no space left on device: free space")
@@ -227,6 +229,91 @@ def test_a_run_that_is_not_sealed_is_no_pass_and_may_be_a_failure(
 
 
 @pytest.mark.usefixtures("short_is_full")
+def test_ctrl_c_after_a_failure_hides_nothing(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted in the second between the failed check and the stop: still a failure."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    checkout.commit(fault="flicker:3")
+    with monkeypatch.context() as once:
+        once.setattr(cycles.Cycles, "_state_of", interrupted)
+        assert checkout.run() == Exit.INTERRUPTED
+    assert checkout.entries()[-1].fields["verdict"] == "failed"
+    (path,) = checkout.output.glob("*/evidence/gate1-summary-*.json")
+    assert json.loads(path.read_text())["verdict"] == "failed"
+    with pytest.raises(ScriptError, match="resolve it first"):
+        checkout.run()
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_failure_is_in_the_ledger_before_the_system_is_stopped(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 right after a failed check gains nothing."""
+    seen: list[str] = []
+
+    def look(*_: object) -> str:
+        seen.append(str(checkout.entries()[-1].fields.get("verdict")))
+        return "looked"
+
+    checkout.commit(fault="flicker:3")
+    monkeypatch.setattr(cycles.Cycles, "_state_of", look)
+    assert checkout.run() == Exit.FAILED
+    assert seen == ["failed"]
+    assert [item.entry for item in checkout.entries()] == ["gate_started", "gate_ended"]
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_full_disk_after_a_failure_is_still_a_failure(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise ArtifactError("can't write it: no space left on device: free space")
+
+    checkout.commit(fault="ignore_sigterm")
+    monkeypatch.setattr(cycles.Cycles, "write_log", full_disk)
+    with pytest.raises(ArtifactError):
+        checkout.run()
+    assert checkout.entries()[-1].fields["verdict"] == "failed"
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_what_changes_during_the_run_makes_its_pass_worthless(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = cycles.Cycles._find_changed
+
+    def change(self: cycles.Cycles) -> list[str]:
+        (checkout.folder / "new.py").write_text("x = 1\n")
+        return find(self)
+
+    monkeypatch.setattr(cycles.Cycles, "_find_changed", change)
+    assert checkout.run() == Exit.PASSED
+    reasons = checkout.entries()[-1].fields["reservations"]
+    assert "the commit or its working tree changed during the run" in reasons
+    (checkout.folder / "new.py").unlink()
+    with pytest.raises(ScriptError, match="gate1 has not passed on commit"):
+        checkout.run(gate="gate2")
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_port_in_use_is_no_failure_of_the_gate(checkout: Checkout) -> None:
+    port = int(checkout.value["services"][0]["url"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        assert checkout.run() == Exit.INCONCLUSIVE
+    assert checkout.entries()[-1].fields["verdict"] == "inconclusive"
+    assert checkout.run() == Exit.PASSED
+
+
+def test_an_option_of_the_gate_after_the_dashes_is_refused(checkout: Checkout) -> None:
+    with pytest.raises(UsageError, match="--runtime is an option of the gate"):
+        checkout.run("--rehearse", "--", "--runtime", "compose")
+
+
+@pytest.mark.usefixtures("short_is_full")
 def test_a_failure_that_was_sealed_and_not_recorded_is_recorded_by_the_next(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,7 +324,8 @@ def test_a_failure_that_was_sealed_and_not_recorded_is_recorded_by_the_next(
         raise ProcessLookupError
 
     with monkeypatch.context() as killed:
-        killed.setattr(recorded, "_end", end)
+        killed.setattr(Recorder, "fail", lambda *_: None)
+        killed.setattr(recorded, "_record_end", end)
         killed.setattr(
             recorded, "started_fields", lambda *a, **k: started_fields(*a, **k) | {"birth": "x"}
         )

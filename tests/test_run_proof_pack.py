@@ -396,7 +396,10 @@ def test_ctrl_c_before_the_jobs_is_inconclusive(proof: Proof, moment: str) -> No
     process = run_script(proof.folder, "--stack", str(stack), "--jobs", "5000")
     assert process.stdout
     if moment == "[1/6]":
-        time.sleep(1.5)
+        while not [*proof.output.glob(".*.partial")]:
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
     else:
         while moment not in process.stdout.readline():
             assert process.poll() is None

@@ -76,16 +76,26 @@ def host_facts() -> dict[str, Any]:
 
 @functools.cache
 def commit_of(folder: Path) -> dict[str, Any]:
-    """Commit of the checkout that `folder` belongs to, and whether its tree had changes.
+    """`look_at_commit`, once in each program: what it started from."""
+    return look_at_commit(folder)
 
-    Both are None where no file of `folder` is tracked: a copy that lies in an ignored
-    folder of another repository is not that repository's commit.
+
+def look_at_commit(folder: Path) -> dict[str, Any]:
+    """Commit of the checkout that `folder` belongs to, and whether its tree has changes.
+
+    Files that git was told to pass over (`update-index --skip-worktree`, `--assume-unchanged`)
+    count as changes. Both are None where no file of `folder` is tracked: a copy that lies in
+    an ignored folder of another repository is not that repository's commit.
     """
     if not _git(folder, "ls-files", "--", "."):
         return {"sha": None, "dirty": None}
     sha = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain", "--untracked-files=all")
-    return {"sha": sha or None, "dirty": None if status is None else bool(status)}
+    listed = _git(folder, "ls-files", "-v", "--", ":/")
+    if status is None or listed is None:
+        return {"sha": sha or None, "dirty": None}
+    passed_over = any(line[:1] == "S" or line[:1].islower() for line in listed.splitlines())
+    return {"sha": sha or None, "dirty": bool(status) or passed_over}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

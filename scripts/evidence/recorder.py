@@ -19,7 +19,7 @@ from evidence.trace import Trace
 from stack.runtime import EXTERNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from evidence.keys import SigningKey
@@ -73,6 +73,7 @@ class Recorder:
         rehearsal: the criteria that ask for the whole length are not judged.
         manifest_name: a list of the evidence files with their digests, beside them (G8).
         judged: the verdict, once it is known; None until then.
+        on_failure: called once, at the first failure that is noted with `fail`.
         sealed: the summary as it was sealed; None until then.
         to_stderr: print steps there, because stdout is for JSON.
     """
@@ -91,6 +92,7 @@ class Recorder:
     interrupted: bool = False
     error: str | None = None
     judged: str | None = None
+    on_failure: Callable[[], object] = lambda: None
     sealed: Mapping[str, Any] | None = None
     _started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _begun: float = field(default_factory=time.monotonic)
@@ -125,9 +127,11 @@ class Recorder:
             raise
         except ScriptError as problem:
             step.outcome, step.error = criteria.FAILED, str(problem)
+            self.judged = criteria.FAILED
             raise StopRun from problem
         except KeyboardInterrupt:
-            step.outcome, step.error = criteria.INCONCLUSIVE, "interrupted"
+            if step.outcome != criteria.FAILED:
+                step.outcome, step.error = criteria.INCONCLUSIVE, "interrupted"
             self.interrupted = True
             raise
         finally:
@@ -135,6 +139,13 @@ class Recorder:
             self._print_step(step)
             with contextlib.suppress(ArtifactError):
                 self.trace.add("step ended", **step.as_json())
+
+    def fail(self, step: Step, error: str) -> None:
+        """Note a failure at once: whatever ends the run from here on, it has failed."""
+        step.outcome, step.error = criteria.FAILED, step.error or error
+        if self.judged != criteria.FAILED:
+            self.judged = criteria.FAILED
+            self.on_failure()
 
     def elapsed(self) -> float:
         """Seconds since the run started."""

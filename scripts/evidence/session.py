@@ -83,8 +83,9 @@ def _work(recorder: Recorder, work: Callable[[Recorder], None]) -> None:
 
 def _stop(runtime: Runtime, recorder: Recorder) -> None:
     left = runtime.stop()
-    recorder.facts.setdefault("counts", {})["left_over"] = None if left is None else len(left)
-    recorder.facts["left_over"] = list(left or ())
+    lines = [*recorder.facts.get("left_over", ()), *(left or ())]
+    recorder.facts.setdefault("counts", {})["left_over"] = None if left is None else len(lines)
+    recorder.facts["left_over"] = lines
     for line in left or ():
         log.warn(line)
         recorder.trace.add("left over", detail=line)

@@ -104,12 +104,16 @@ class Cycles:
         self._diagnosis: Diagnosis | None = None
         self.services: list[dict[str, Any]] = []
 
-    def run(self) -> None:
+    def run(self, on_failure: Callable[[str], object] = lambda _problem: None) -> None:
         """Go through the cycles.
+
+        Args:
+            on_failure: told of the first failure at once, before anything is stopped.
 
         Raises:
             ScriptError: the first failure, diagnosed.
         """
+        self._on_failure = on_failure
         with Progress("intervals", self.plan.cycles * self.plan.intervals) as bar:
             for number in range(1, self.plan.cycles + 1):
                 cycle = Cycle(number)
@@ -124,14 +128,20 @@ class Cycles:
             self._start(cycle)
             failed = self._ask(cycle, bar)
         except ScriptError as problem:  # the runtime has stopped everything again
+            self._on_failure(str(problem))
+            self._stop(cycle, before)
             raise self._fail(cycle, None, str(problem)) from problem
         except BaseException:
             self._stop(cycle, before)
             raise
+        if failed:
+            self._on_failure(failed.problem or "")
         state = self._state_of(failed.service) if failed else None
         changed = [] if failed else self._find_changed()
         self._stop(cycle, before)
         self._note("cycle ended", **cycle.as_json())
+        if changed or cycle.left:
+            self._on_failure(str([*changed, *cycle.left][0]))
         if failed:
             raise self._fail(cycle, failed, failed.problem or "", state)
         if changed:
@@ -150,6 +160,9 @@ class Cycles:
         cycle.start_seconds = round(time.monotonic() - begun, 6)
         self._identities = {**self._runtime.identities()}
         self.services = check_services(self._runtime, started)
+        for row in self.services:
+            if row["required"] and not row["healthy"]:
+                raise ScriptError(f"{row['name']} no longer answers its checks after the start")
 
     def _ask(self, cycle: Cycle, bar: Progress) -> Check | None:
         """The rounds of a cycle; the first check that failed, or None."""
@@ -192,7 +205,9 @@ class Cycles:
     ) -> ScriptError:
         """The diagnosis as an error; logs are read after the stop, when they are complete."""
         names = [item.name for item in self._runtime.services]
-        service = failed.service if failed else next((n for n in names if n in problem), None)
+        # At the start of the line: what it says later may be about another one.
+        named = [name for name in names if problem.startswith((f"{name} ", f"{name}:"))]
+        service = failed.service if failed else next(iter(named), None)
         path = self._runtime.log_path(service) if service else None
         text = tail_lines(path, LAST_LINES, self._folder.redactor) if path else ""
         self._diagnosis = Diagnosis(
@@ -224,6 +239,19 @@ class Cycles:
             f"{self._completed} cycles, {checks} checks of {len(self._asked)} services, "
             f"{len(self._left)} things left"
         )
+
+    def left_lines(self) -> list[str]:
+        """Everything that any cycle left, a line each."""
+        return [str(line) for line in self._left]
+
+    def reservations(self) -> list[str]:
+        """Why the run is less than it seems: intervals that were not when they should have been."""
+        limit = self.plan.interval_seconds / 2
+        rounds = [one for cycle in self._done for one in cycle.rounds]
+        late = sum(one.late_seconds > limit for one in rounds)
+        if not late:
+            return []
+        return [f"accelerated: {late} of {len(rounds)} intervals began more than {limit:g} s late"]
 
     def bounds(self) -> list[str]:
         """What a pass says about the next time, at 95 % (field notes); empty without one."""

@@ -102,13 +102,29 @@ class GateRun:
         """
         from common.schema import check_value
 
-        for part in self.planned:
-            name = part.module.EVIDENCE
-            try:
-                part.module.measure(part.options, runtime, recorder)
-            finally:
-                if name in recorder.facts["measured"]:
-                    check_value(recorder.facts["measured"][name], name, f"{name} figures")
+        try:
+            for part in self.planned:
+                name = part.module.EVIDENCE
+                try:
+                    part.module.measure(part.options, runtime, recorder)
+                finally:
+                    if name in recorder.facts["measured"]:
+                        check_value(recorder.facts["measured"][name], name, f"{name} figures")
+        finally:
+            self._look_again(runtime.stack, recorder)
+
+    def _look_again(self, stack: Stack, recorder: Recorder) -> None:
+        """The services ran from the working tree: it has to be what it was at the start."""
+        from common.folders import ROOT
+        from evidence.envelope import look_at_commit
+
+        folders = {"commit": stack.here, "kit_commit": ROOT}
+        changed = [
+            f"the {name.replace('_', ' ')} or its working tree changed during the run"
+            for name, folder in folders.items()
+            if recorder.envelope[name]["sha"] and look_at_commit(folder) != recorder.envelope[name]
+        ]
+        recorder.reservations = [*recorder.reservations, *changed]
 
 
 def run_standalone(

@@ -51,6 +51,8 @@ def run_in_ledger(run: GateRun, ledger: Ledger, runtime: Runtime, key: SigningKe
             entry = ledger.append_if(allowed, STARTED, **_start(run, recorder))
             # Signed with the evidence, so that a ledger put back to before it is found out.
             recorder.facts["gate"]["ledger_sha256"] = entry.sha256
+            # At once: who kills the run after this gains nothing.
+            recorder.on_failure = lambda: ledger.append(ENDED, **_end(run, recorder))
         except BaseException:
             recorder.folder.discard()
             run.recorder = None
@@ -69,7 +71,17 @@ def run_in_ledger(run: GateRun, ledger: Ledger, runtime: Runtime, key: SigningKe
     finally:
         if run.recorder is not None:
             with uninterrupted():
-                ledger.append(ENDED, **_end(run, run.recorder))
+                _record_end(run, run.recorder, ledger)
+
+
+def _record_end(run: GateRun, recorder: Recorder, ledger: Ledger) -> None:
+    """The end, unless a failure was recorded when it happened: the first end stands."""
+    ended = any(
+        entry.entry == ENDED and entry.fields.get("run_id") == recorder.folder.run_id
+        for entry in ledger.entries()
+    )
+    if not ended:
+        ledger.append(ENDED, **_end(run, recorder))
 
 
 def _rules(run: GateRun, stack: Stack, runtime: str) -> Callable[[Sequence[Entry]], None]:

@@ -54,6 +54,7 @@ class ProcessRuntime:
             marked={records.MARKER: self.record.marker},
         )
         self._in_use = False
+        self._kept: list[LeftOver] = []
         self._children: dict[str, Child] = {}
         self._remains = Remains(self.record.marker, adopt_orphans(), self.programs.temporary)
 
@@ -97,7 +98,7 @@ class ProcessRuntime:
             started = self._start_all()
             self._check_listeners({item.name for item in started if item.healthy})
         except BaseException:
-            self.stop()
+            self._kept = [*self.stop()]
             raise
         return started
 
@@ -176,15 +177,17 @@ class ProcessRuntime:
         """End one service and its descendants at once (SIGKILL)."""
         self._children[name].kill()
 
-    def stop(self) -> Sequence[str]:
+    def stop(self) -> Sequence[LeftOver]:
         """Stop each service once the ones that need it have ended.
 
         Returns:
-            A line for each process that had to be killed or was left by a service.
+            A line for each process that had to be killed or was left by a service; also those
+            of a start that failed.
         """
+        findings, self._kept = self._kept, []
         if not self._in_use:
-            return ()
-        findings = self._stop_children()
+            return findings
+        findings += self._stop_children()
         findings += self._remains.end_strays()
         self._children.clear()
         self._in_use = False

@@ -58,5 +58,6 @@ class Remains:
         return lasting_zombies(known)
 
     def inventory(self, ports: Mapping[str, int]) -> Inventory:
-        """What there is of the run now."""
-        return take_inventory(self.strays(), ports, self.temporary, self._shared)
+        """What there is of the run now; processes only where none can hide from us."""
+        found = take_inventory(self.strays(), ports, self.temporary, self._shared)
+        return found if self.adopts else found | {"processes": None, "zombies": None}

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import socket
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+FIRST_PORT, PORTS_EACH = 20_000, 1_500
+# Not from the start each time: two runs of pytest may go on side by side.
+_NUMBERS = itertools.count(os.getpid() * 7)
 PROGRAM = Path(__file__).with_name("service.py")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [int(item.getsockname()[1]) for item in sockets]
+    """Ports that were free a moment ago, and that no test running beside this one is given.
+
+    Each worker of pytest-xdist has a range of its own, below the ports that clients get.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    found: list[int] = []
+    while len(found) < count:
+        port = FIRST_PORT + worker * PORTS_EACH + next(_NUMBERS) % PORTS_EACH
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def stack_value(**faults: str) -> dict[str, Any]:
