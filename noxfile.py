@@ -69,6 +69,13 @@ def proof_pack(session: nox.Session) -> None:
     run_script(session, "run_proof_pack")
 
 
+@nox.session(name="locust-worker")
+def locust_worker(session: nox.Session) -> None:
+    """Send a part of a soak's traffic from this machine: `run_soak.py --engine locust`."""
+    install(session, "locust")
+    run_script(session, "run_locust_worker")
+
+
 @nox.session(name="check-prerequisites", tags=["proof"])
 def check_prerequisites(session: nox.Session) -> None:
     """Check what every gate needs before it starts."""
@@ -186,7 +193,7 @@ def run_tests(session: nox.Session, marks: str, *paths: str) -> None:
     Arguments of the caller: one run, one test at a time. Else two: modules side by side, then
     one by one what needs the ports 7000 to 7060 or looks at all that the engine has.
     """
-    install(session, "scripts", "services", "test")
+    install(session, "scripts", "services", "test", "locust")
     if session.posargs or "not stack" in marks or " stack" in marks:
         session.run("pytest", "-m", marks, *session.posargs, *paths)
         return
@@ -291,7 +298,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(tags=["check"])
 def typecheck(session: nox.Session) -> None:
     """Check types: mypy --strict over scripts, services, tests and this file."""
-    install(session, "scripts", "services", "test", "lint", "bootstrap")
+    install(session, "scripts", "services", "test", "locust", "lint", "bootstrap")
     session.run("mypy", *session.posargs)
 
 

@@ -28,7 +28,7 @@ STATUSES = {
 }
 PERCENTILES = ((50, "○"), (95, "□"), (99, "◇"))
 
-_WIDTH = 720
+WIDTH = 720
 _LABEL_WIDTH, _ROW_HEIGHT, _AXIS_HEIGHT = 172, 26, 44
 _NAME_LENGTH, _LETTER_WIDTH = 28, 7.0
 _LEFT, _PLOT_HEIGHT = 52, 230
@@ -110,19 +110,19 @@ def timeline(spans: Sequence[Span]) -> str:
     end = max(end, ticks[-1])
     name_length = min(_NAME_LENGTH, max(len(span.name) for span in spans))
     left = name_length * _LETTER_WIDTH + 16
-    plot_width = _WIDTH - left - _LABEL_WIDTH
+    plot_width = WIDTH - left - _LABEL_WIDTH
     bottom = len(spans) * _ROW_HEIGHT + 8
     parts = []
     for tick in ticks:
         x = left + tick / end * plot_width
-        parts.append(_tag("line", x1=x, x2=x, y1=0, y2=bottom, class_="grid"))
-        parts.append(_text(x, bottom + 16, f"{tick:g}", "tick middle"))
+        parts.append(tag("line", x1=x, x2=x, y1=0, y2=bottom, class_="grid"))
+        parts.append(text_at(x, bottom + 16, f"{tick:g}", "tick middle"))
     middle = left + plot_width / 2
-    parts.append(_text(middle, bottom + 36, "time since start of run (seconds)", "axis middle"))
+    parts.append(text_at(middle, bottom + 36, "time since start of run (seconds)", "axis middle"))
     for row, span in enumerate(spans):
         parts.append(_timeline_row(span, left, row * _ROW_HEIGHT + 4, plot_width / end))
-    words = (f"{_short(s.name, 60)}: {s.outcome}, {duration(s.duration_seconds)}" for s in spans)
-    return _figure(bottom + _AXIS_HEIGHT, "Timeline of steps. " + "; ".join(words), parts)
+    words = (f"{short(s.name, 60)}: {s.outcome}, {duration(s.duration_seconds)}" for s in spans)
+    return figure(bottom + _AXIS_HEIGHT, "Timeline of steps. " + "; ".join(words), parts)
 
 
 def _timeline_row(span: Span, left: float, top: float, pixels_per_second: float) -> str:
@@ -134,9 +134,9 @@ def _timeline_row(span: Span, left: float, top: float, pixels_per_second: float)
         label = f"{duration(span.duration_seconds)}  {label}"
     return "".join(
         [
-            _text(left - 10, top + 13, _short(span.name, _NAME_LENGTH), "end"),
-            _tag("rect", x=x, y=top, width=width, height=18, class_=f"fill-{outcome}"),
-            _text(_WIDTH - _LABEL_WIDTH + 12, top + 13, label, "number"),
+            text_at(left - 10, top + 13, short(span.name, _NAME_LENGTH), "end"),
+            tag("rect", x=x, y=top, width=width, height=18, class_=f"fill-{outcome}"),
+            text_at(WIDTH - _LABEL_WIDTH + 12, top + 13, label, "number"),
         ]
     )
 
@@ -154,29 +154,29 @@ def cumulative(series: Sequence[Series]) -> str:
     parts = [*_percent_axis(top), *_time_axis(top, ticks)]
     for number, one in enumerate(shown):
         style, y = f"curve curve-{number % 4}", 10 + number * 20
-        parts.append(_tag("line", x1=_LEFT, x2=_LEFT + 34, y1=y, y2=y, class_=style))
-        parts.append(_text(_LEFT + 42, y + 4, _legend(one), "number"))
+        parts.append(tag("line", x1=_LEFT, x2=_LEFT + 34, y1=y, y2=y, class_=style))
+        parts.append(text_at(_LEFT + 42, y + 4, _legend(one), "number"))
         parts.append(_curve(one, style, top, (ticks[0], ticks[-1])))
     words = "; ".join(_legend(one) for one in shown)
-    return _figure(
+    return figure(
         top + _PLOT_HEIGHT + _AXIS_HEIGHT, f"Cumulative distribution of latency. {words}", parts
     )
 
 
 def _legend(one: Series) -> str:
     marks = (f"{mark} p{p} {duration(percentile(one.seconds, p))}" for p, mark in PERCENTILES)
-    return f"{_short(one.name, 40)}  n = {len(one.seconds):,}  " + "  ".join(marks)
+    return f"{short(one.name, 40)}  n = {len(one.seconds):,}  " + "  ".join(marks)
 
 
 def _percent_axis(top: float) -> list[str]:
     parts = []
     for percent in (0, 25, 50, 75, 100):
         y = top + _PLOT_HEIGHT * (1 - percent / 100)
-        parts.append(_tag("line", x1=_LEFT, x2=_WIDTH - 16, y1=y, y2=y, class_="grid"))
-        parts.append(_text(_LEFT - 6, y + 4, f"{percent}", "tick end"))
+        parts.append(tag("line", x1=_LEFT, x2=WIDTH - 16, y1=y, y2=y, class_="grid"))
+        parts.append(text_at(_LEFT - 6, y + 4, f"{percent}", "tick end"))
     y = top + _PLOT_HEIGHT / 2
     turn = f"rotate(-90 12 {y:g})"
-    return [*parts, _text(12, y, "share of jobs (%)", "axis middle", transform=turn)]
+    return [*parts, text_at(12, y, "share of jobs (%)", "axis middle", transform=turn)]
 
 
 def _time_axis(top: float, ticks: Sequence[float]) -> list[str]:
@@ -185,13 +185,13 @@ def _time_axis(top: float, ticks: Sequence[float]) -> list[str]:
     for tick in ticks:
         x = _log_x(tick, (ticks[0], ticks[-1]))
         label = f"{tick * 1000:g} ms" if tick < 1 else f"{tick:g} s"
-        parts.append(_tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
+        parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
         # Centred, the last label would be cut at the edge.
         place = "tick end" if tick == ticks[-1] else "tick middle"
-        parts.append(_text(x, bottom + 16, label, place))
-    middle = (_LEFT + _WIDTH - 16) / 2
+        parts.append(text_at(x, bottom + 16, label, place))
+    middle = (_LEFT + WIDTH - 16) / 2
     label = "time taken (milliseconds, seconds; logarithmic scale)"
-    return [*parts, _text(middle, bottom + 36, label, "axis middle")]
+    return [*parts, text_at(middle, bottom + 36, label, "axis middle")]
 
 
 def _curve(one: Series, style: str, top: float, limits: tuple[float, float]) -> str:
@@ -203,25 +203,25 @@ def _curve(one: Series, style: str, top: float, limits: tuple[float, float]) -> 
     for rank in ranks:
         x, y = _log_x(one.seconds[rank], limits), bottom - _PLOT_HEIGHT * (rank + 1) / count
         path.append(f"H{x:.1f}V{y:.1f}")
-    path.append(f"H{_WIDTH - 16}")
+    path.append(f"H{WIDTH - 16}")
     marks = []
     for percent, shape in PERCENTILES:
         x = _log_x(percentile(one.seconds, percent), limits)
         marks.append(_mark(shape, x, bottom - _PLOT_HEIGHT * percent / 100))
-    return _tag("path", d="".join(path), class_=style) + "".join(marks)
+    return tag("path", d="".join(path), class_=style) + "".join(marks)
 
 
 def _mark(shape: str, x: float, y: float) -> str:
     if shape == "○":
-        return _tag("circle", cx=x, cy=y, r=4.5, class_="mark")
+        return tag("circle", cx=x, cy=y, r=4.5, class_="mark")
     turn = {"transform": f"rotate(45 {x:.1f} {y:.1f})"} if shape == "◇" else {}
-    return _tag("rect", x=x - 4, y=y - 4, width=8, height=8, class_="mark", **turn)
+    return tag("rect", x=x - 4, y=y - 4, width=8, height=8, class_="mark", **turn)
 
 
 def _log_x(seconds: float, limits: tuple[float, float]) -> float:
     low, high = math.log(limits[0]), math.log(limits[1])
     share = (math.log(max(seconds, _SMALLEST_SECONDS)) - low) / (high - low)
-    return _LEFT + share * (_WIDTH - 16 - _LEFT)
+    return _LEFT + share * (WIDTH - 16 - _LEFT)
 
 
 def linear_ticks(end: float) -> list[float]:
@@ -249,38 +249,41 @@ def stacked_bar(counts: Mapping[str, int], full: int) -> str:
     for status, word in STATUSES.items():
         width = counts.get(status, 0) / max(1, full) * _BAR_WIDTH
         if width > 0:
-            parts.append(_cell(status, x, width, _tag("title", word)))
+            parts.append(_cell(status, x, width, tag("title", word)))
         x += width
     words = ", ".join(f"{counts.get(s, 0)} {word}" for s, word in STATUSES.items())
-    return _figure(_BAR_HEIGHT, words, parts, _BAR_WIDTH)
+    return figure(_BAR_HEIGHT, words, parts, _BAR_WIDTH)
 
 
 def swatch(status: str) -> str:
     """The pattern of one job status, for the head of a table column."""
     word = STATUSES[known(status, STATUSES, "job status")]
-    return _figure(_BAR_HEIGHT, f"pattern of {word}", [_cell(status, 0, _BAR_HEIGHT)], _BAR_HEIGHT)
+    return figure(_BAR_HEIGHT, f"pattern of {word}", [_cell(status, 0, _BAR_HEIGHT)], _BAR_HEIGHT)
 
 
 def _cell(status: str, x: float, width: float, title: str = "") -> str:
     style = f"cell-{status}"
-    return _tag("rect", title, x=x, y=0, width=width, height=_BAR_HEIGHT, class_=style)
+    return tag("rect", title, x=x, y=0, width=width, height=_BAR_HEIGHT, class_=style)
 
 
-def _short(text: str, length: int) -> str:
+def short(text: str, length: int) -> str:
+    """The text, cut with an ellipsis where it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _text(x: float, y: float, text: str, style: str = "", **attributes: str) -> str:
-    return _tag("text", escape(legible(text)), x=x, y=y, class_=style, **attributes)
+def text_at(x: float, y: float, text: str, style: str = "", **attributes: str) -> str:
+    """A text at a place; escaped and made legible here."""
+    return tag("text", escape(legible(text)), x=x, y=y, class_=style, **attributes)
 
 
-def _figure(height: float, label: str, parts: Sequence[str], width: float = _WIDTH) -> str:
-    size = {"width": width, "height": height} if width != _WIDTH else {}
+def figure(height: float, label: str, parts: Sequence[str], width: float = WIDTH) -> str:
+    """The whole figure; `label` is what it says in words."""
+    size = {"width": width, "height": height} if width != WIDTH else {}
     box = f"0 0 {width:g} {height:g}"
-    return _tag("svg", "".join(parts), viewBox=box, role="img", aria_label=label, **size)
+    return tag("svg", "".join(parts), viewBox=box, role="img", aria_label=label, **size)
 
 
-def _tag(name: str, content: str = "", /, **attributes: str | float) -> str:
+def tag(name: str, content: str = "", /, **attributes: str | float) -> str:
     """One element; `content` is markup made here, attributes are escaped."""
     words = []
     for key, value in attributes.items():

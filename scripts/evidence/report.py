@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
-from evidence import plots
+from evidence import curves, plots
 from evidence.consistency import OPTIONAL, Summary, check_consistent, need, records
 from evidence.judging import finite_number
 
@@ -25,6 +25,7 @@ MAXIMUM_ROWS = 200
 MAXIMUM_TEXT = 800
 MAXIMUM_FAILED_JOBS = 50
 MAXIMUM_GROUPS = 40
+MAXIMUM_PLOTS = 40
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ class Group:
     counts: Mapping[str, int]
     total: int
     bar: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a part of `measured` has for people: curves over time, and findings of detectors."""
+
+    name: str
+    charts: Rows
+    findings: Rows
 
 
 def render(summary: Mapping[str, object]) -> str:
@@ -171,6 +181,7 @@ def _view(summary: Summary) -> dict[str, Any]:
         },
         "timeline": Markup(plots.timeline(_spans(summary))),  # noqa: S704 - escaped there
         "latency_plot": Markup(plots.cumulative(_series(items))),  # noqa: S704 - escaped there
+        "measured_parts": _measured_parts(summary),
         "groups": {key: _groups(items, key) for key in ("strategy", "target", "priority")},
         "failed_jobs": _first(
             [item for item in items if item.get("status") != "completed"], MAXIMUM_FAILED_JOBS
@@ -203,6 +214,23 @@ def _spans(summary: Summary) -> list[plots.Span]:
             )
         )
     return spans
+
+
+def _measured_parts(summary: Summary) -> list[Measured]:
+    """Any part of `measured` may have `plots` and `findings`; one without either is not shown."""
+    from markupsafe import Markup
+
+    found = []
+    parts = need(summary, "measured", Mapping) if "measured" in summary else {}
+    for name, part in sorted(parts.items()):
+        if not isinstance(part, Mapping) or not {"plots", "findings"} & part.keys():
+            continue
+        both = {key: records(part, key) if key in part else [] for key in ("plots", "findings")}
+        charts = _first(both["plots"], MAXIMUM_PLOTS)
+        drawn = [curves.draw(curves.read_chart(value)) for value in charts.shown]
+        shown = [Markup(text) for text in drawn if text]  # noqa: S704 - escaped there
+        found.append(Measured(name, Rows(shown, charts.more), _first(both["findings"])))
+    return found
 
 
 def _series(items: Sequence[Summary]) -> list[plots.Series]:

@@ -84,7 +84,8 @@ async def run_traffic(
             begins; not for one that is never sent.
         speed: above 1 for an accelerated run.
         begin_seconds: where a resumed run goes on; what was due before is not sent.
-        in_flight_limit: starts in flight; one beyond it is recorded as not sent.
+        in_flight_limit: starts in flight; one beyond it is recorded as not sent; one that
+            is overdue by its whole time limit as late, which is no error of the system.
         drain_seconds: how long to wait for what is in flight; default: as long as the
             slowest profile may take.
         clock: seconds; counts while the machine sleeps.
@@ -197,17 +198,18 @@ class _Run:
         lag = self._courier.now() - due.intended_seconds
         self._worst_lag = max(self._worst_lag, lag)
         if lag >= self._schedule.profiles[due.profile].timeout_seconds:
-            self._refuse(due, f"not sent: the generator was {lag:.3f} s late")
+            text = f"not sent: the generator was {lag:.3f} s late"
+            self._refuse(due, Outcome.LATE, text)
         elif len(self._flights) >= self._limit:
-            self._refuse(due, f"not sent: {len(self._flights)} in flight")
+            self._refuse(due, Outcome.NOT_SENT, f"not sent: {len(self._flights)} in flight")
         else:
             self._launch(due)
 
-    def _refuse(self, due: Start, text: str) -> None:
+    def _refuse(self, due: Start, outcome: Outcome, text: str) -> None:
         """Record every request of a start that is not made: none is silently dropped."""
         for step in range(len(self._schedule.profiles[due.profile].steps)):
             exchange = Exchange(due.profile, step, due.sequence, due.intended_seconds)
-            self._courier.end(exchange, Outcome.NOT_SENT, text)
+            self._courier.end(exchange, outcome, text)
             self._on_sample(exchange.sample(), exchange.text)
 
     def _launch(self, due: Start) -> None:
@@ -240,12 +242,21 @@ class _Run:
             self._on_sample(exchange.sample(), exchange.text)
 
     async def _go_on(self, flight: _Flight, pause_seconds: float) -> None:
-        """Turn to the next step, which is due when the pause is over, or at the stop."""
+        """Turn to the next step, which is due when the pause is over, or at the stop.
+
+        What the generator is too late for is sent all the same, and counts from then:
+        the pause was longer, and what a session made still has to be ended.
+        """
         last = flight.exchange
         due_seconds = last.done_seconds + pause_seconds
         flight.exchange = Exchange(last.profile, last.step + 1, last.sequence, due_seconds)
-        if pause_seconds > 0 and not await self._wait_until(due_seconds):
-            flight.exchange.intended_seconds = self._courier.now()
+        in_time = pause_seconds <= 0 or await self._wait_until(due_seconds)
+        now = self._courier.now()
+        limit = self._schedule.profiles[last.profile].timeout_seconds
+        if not in_time or now - due_seconds >= limit:
+            flight.exchange.intended_seconds = now
+        if in_time:
+            self._worst_lag = max(self._worst_lag, now - due_seconds)
 
     def _announce(self, exchange: Exchange) -> None:
         if self._on_start:

@@ -34,6 +34,9 @@ RECORD_BYTES = RECORD.size + CHECK.size
 COMMIT_SECONDS = 1.0
 ERROR_TEXTS = 10_000
 TEXT_CHARACTERS = 300
+# An answer outside of this has no status that HTTP knows; the record has two bytes for it.
+_STATUS_LIMIT = 0xFFFF
+_LOOK_SECONDS = 0.2
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 
@@ -70,13 +73,17 @@ class PieceHeader:
 
 
 def pack(sample: Sample, seed: int) -> bytes:
-    """A record: the sample and a CRC that only fits in the file whose header gave the seed."""
+    """A record: the sample and a CRC that only fits in the file whose header gave the seed.
+
+    An impossible status is written as the next one that can be: the answer was WRONG
+    anyway, and what a system answers must not end the run.
+    """
     record = RECORD.pack(
         sample.profile,
         sample.step,
         sample.outcome,
         sample.sequence,
-        sample.status,
+        min(max(sample.status, 0), _STATUS_LIMIT),
         sample.intended_seconds,
         sample.sent_seconds,
         sample.first_byte_seconds,
@@ -118,9 +125,9 @@ class Journal:
         self._seed = zlib.crc32(header.line())
         self._failure: ScriptError | None = None
         self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._closed = False
         try:
-            self._errors = _create(folder, errors_name(header.piece), b"")
-            self._samples = _create(folder, samples_name(header.piece), header.line())
+            self._errors, self._samples = _create_both(folder, header)
         except OSError as problem:
             raise _unwritable(problem) from problem
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
@@ -138,24 +145,38 @@ class Journal:
         """Take one sample, with the error's text where there is one.
 
         Raises:
-            ScriptError: an earlier sample could not be written.
+            ScriptError: an earlier sample could not be written, or nobody writes any more.
         """
-        if self._failure:
-            raise self._failure
+        self._check()
         self._queue.put((sample, text))
 
     def commit(self) -> int:
         """Wait until everything added so far is on the disk; how many samples that are.
 
         Raises:
-            ScriptError: it can't be written.
+            ScriptError: it can't be written, or nobody writes any more.
         """
         answer: SimpleQueue[None] = SimpleQueue()
         self._queue.put(answer)
-        answer.get()
+        while not self._failure:
+            try:
+                answer.get(timeout=_LOOK_SECONDS)
+            except Empty:
+                self._check()
+            else:
+                break
         if self._failure:
             raise self._failure
         return self.acknowledged
+
+    def _check(self) -> None:
+        if self._failure is None and not self._thread.is_alive():
+            self._failure = ScriptError(
+                "can't write the journal of samples: expected its thread at work, got none: "
+                "begin a new piece"
+            )
+        if self._failure:
+            raise self._failure
 
     def close(self) -> None:
         """Commit and close both files; a second time does nothing.
@@ -163,26 +184,30 @@ class Journal:
         Raises:
             ScriptError: the last samples can't be written.
         """
-        if self._thread.is_alive():
-            try:
-                self.commit()
-            finally:
-                self._queue.put(None)
-                self._thread.join()
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.commit()
+        finally:
+            self._queue.put(None)
+            self._thread.join()
 
     def _work(self) -> None:
         over = False
-        while not over:
-            batch, waiting, over = self._batch()
-            try:
-                self._write(batch)
-            except OSError as problem:
-                # Nothing after a torn record could be read again: never write on.
-                self._failure = self._failure or _unwritable(problem)
-            for answer in waiting:
-                answer.put(None)
-        os.close(self._errors)
-        os.close(self._samples)
+        try:
+            while not over:
+                batch, waiting, over = self._batch()
+                try:
+                    self._write(batch)
+                except Exception as problem:  # noqa: BLE001 - raised by add, commit and close
+                    # Nothing after a torn record could be read again: never write on.
+                    self._failure = self._failure or _unwritable(problem)
+                for answer in waiting:
+                    answer.put(None)
+        finally:
+            os.close(self._errors)
+            os.close(self._samples)
 
     def _batch(self) -> tuple[list[_Entry], list[SimpleQueue[None]], bool]:
         """What comes until the commit is due, or somebody waits for it, or all is over."""
@@ -230,11 +255,31 @@ _Entry = tuple["Sample", "str | None"]
 _Item = _Entry | SimpleQueue[None] | None
 
 
+def _create_both(folder: Path, header: PieceHeader) -> tuple[int, int]:
+    """The file of errors, then that of samples, which makes the piece.
+
+    A kill between the two leaves an empty file of errors and no piece: its number is
+    still free, as `read_pieces` says.
+    """
+    errors, samples = folder / errors_name(header.piece), folder / samples_name(header.piece)
+    for path, taken in ((samples, samples.exists()), (errors, _has_content(errors))):
+        if taken:
+            raise ScriptError(f"expected no {path} yet, got one: a piece is never written twice")
+    handle = _create(folder, errors.name, b"")
+    try:
+        return handle, _create(folder, samples.name, header.line())
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
 def _create(folder: Path, name: str, content: bytes) -> int:
     """A file that exists with its first line or not at all; open for appending."""
     partial, final = folder / f".{name}.partial", folder / name
-    if final.exists():
-        raise ScriptError(f"expected no {final} yet, got one: a piece is never written twice")
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         _write_all(handle, content)
@@ -263,6 +308,9 @@ def _write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _unwritable(problem: OSError) -> ScriptError:
+def _unwritable(problem: Exception) -> ScriptError:
+    what = "can't write the journal of samples"
+    if not isinstance(problem, OSError):
+        return ScriptError(f"{what}: {type(problem).__name__}: {problem}: report this as a bug")
     reason = (problem.strerror or str(problem)).lower()
-    return ScriptError(f"can't write the journal of samples: {reason}: give a folder with space")
+    return ScriptError(f"{what}: {reason}: give a folder with space")

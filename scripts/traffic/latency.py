@@ -48,7 +48,12 @@ class Measured:
     @property
     def judged(self) -> int:
         """How many requests count for or against the system."""
-        return self.count - self.outcomes[Outcome.UNFINISHED]
+        return sum(self.outcomes[item] for item in Outcome if item.is_judged)
+
+    @property
+    def sent(self) -> int:
+        """How many requests went out."""
+        return sum(self.outcomes[item] for item in Outcome if item.was_sent)
 
     @property
     def errors(self) -> int:

@@ -17,13 +17,27 @@ class Outcome(IntEnum):
     WRONG = 1  # a whole answer, but not the expected one
     ERROR = 2  # no whole answer: refused, reset, cut off
     TIMEOUT = 3  # no whole answer within the time limit, which counts from the intended start
-    NOT_SENT = 4  # too many in flight, the generator too late, or an earlier step gave nothing
+    NOT_SENT = 4  # too many in flight, or an earlier step gave nothing
     UNFINISHED = 5  # still in flight when the traffic was ended
+    LATE = 6  # not sent: the generator itself was late by the whole time limit
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether it went out; what did not lowers the ratio of what was planned."""
+        return self not in {Outcome.NOT_SENT, Outcome.LATE}
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it counts for or against the system.
+
+        Nobody saw what would have come of UNFINISHED and LATE ones.
+        """
+        return self not in {Outcome.UNFINISHED, Outcome.LATE}
 
     @property
     def is_error(self) -> bool:
-        """Whether it counts against the system; UNFINISHED says nothing about it."""
-        return self not in {Outcome.OK, Outcome.UNFINISHED}
+        """Whether it counts against the system."""
+        return self.is_judged and self is not Outcome.OK
 
     @property
     def has_latency(self) -> bool:
@@ -45,7 +59,7 @@ class Sample:
         sequence: number of the start of this profile, from 0 over the whole run.
         intended_seconds: when it was to be sent; of a later step, when the one before
             was answered (and its pause was over). Latency counts from here.
-        sent_seconds: when it was sent; `sent - intended` is the generator's own lag.
+        sent_seconds: when it was sent, if it was; see `lag_seconds`.
         first_byte_seconds: when the status line and headers were there.
         first_token_seconds: when a stream's first token was there.
         done_seconds: when the whole answer was there, or the error was known.
@@ -75,5 +89,6 @@ class Sample:
 
     @property
     def lag_seconds(self) -> float:
-        """How late it was sent: the generator's lag, not the system's."""
-        return self.sent_seconds - self.intended_seconds
+        """How late it was sent, or given up unsent: the generator's lag, not the system's."""
+        sent = self.sent_seconds if self.outcome.was_sent else self.done_seconds
+        return sent - self.intended_seconds

@@ -91,11 +91,64 @@ def test_a_refused_end_leaves_a_session_that_must_go() -> None:
     assert watch.check(100.0).outcome == FAILED
 
 
-def test_a_long_life_is_not_stuck() -> None:
+def test_a_refused_heartbeat_leaves_a_session_that_must_go() -> None:
     watch = watch_with(1)
     watch.create_asked(2, 0.0)
     watch.created(2, 0.1)
-    assert watch.check(10_000.0).outcome == PASSED
+    watch.refused(2, 0.5)
+    assert watch.check(0.6).figures["open"] == 1
+    watch.destroy_asked(2, 1.0)
+    watch.refused(2, 1.1)
+    assert watch.check(100.0).outcome == FAILED
+
+
+def test_a_long_life_is_not_stuck() -> None:
+    watch = SessionWatch("front/session", life_seconds=9_000)
+    for number in (1, 2):
+        watch.create_asked(number, 0.0)
+        watch.created(number, 0.1)
+    watch.destroy_asked(1, 1.0)
+    watch.gone(1, 1.1)
+    assert watch.check(9_060.0).outcome == PASSED
+    watch.destroy_asked(2, 9_060.0)
+    watch.gone(2, 9_061.0)
+    assert watch.check(20_000.0).outcome == PASSED
+
+
+@pytest.mark.parametrize("life_seconds", [None, 1.0])
+def test_sessions_whose_end_was_never_asked_for_are_not_judged(life_seconds: float | None) -> None:
+    """Without a given length the sessions that went say how long one is used."""
+    watch = SessionWatch("front/session", life_seconds=life_seconds)
+    for number in range(499):
+        watch.create_asked(number, 0.0)
+        watch.created(number, 0.1)
+    watch.destroy_asked(0, 1.0)
+    watch.gone(0, 1.1)
+    assert watch.check(61.0).outcome == PASSED
+    found = watch.check(62.0)
+    assert found.outcome == NOT_JUDGED
+    assert (found.figures["open"], found.figures["overdue"]) == (498, 498)
+    assert "498: session 1: open for 62.0 s; session 2" in found.detail
+    assert "and 493 more" in found.detail
+
+
+def test_sessions_without_a_step_that_ends_them_are_overdue_too() -> None:
+    """They go by themselves: then their whole life says how long one is used."""
+    watch = SessionWatch("front/session")
+    for number in (1, 2):
+        watch.create_asked(number, 0.0)
+        watch.created(number, 0.1)
+    watch.gone(1, 20.0)
+    assert watch.check(80.0).outcome == PASSED
+    assert watch.check(81.0).outcome == NOT_JUDGED
+
+
+def test_a_stuck_session_is_a_failure_whatever_else_is_overdue() -> None:
+    watch = watch_with(1)
+    watch.create_asked(2, 0.0)
+    watch.created(2, 0.1)
+    watch.create_asked(3, 0.0)
+    assert watch.check(1000.0).outcome == FAILED
 
 
 def test_no_session_that_ended_is_not_judged() -> None:

@@ -187,6 +187,39 @@ def test_a_piece_is_never_written_twice(tmp_path: Path) -> None:
         Journal(tmp_path, HEADER)
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_kill_while_a_piece_is_made_leaves_its_number_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Before either of its two files is there: no piece, so the next one has that number."""
+    made: list[str] = []
+
+    def killed(self: Path, target: Path) -> Path:
+        if len(made) == at:
+            raise KeyboardInterrupt
+        made.append(target.name)
+        return renamed(self, target)
+
+    renamed = Path.replace
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Journal(tmp_path, HEADER)
+    monkeypatch.undo()
+    assert read_pieces(tmp_path) == []
+    assert made == [errors_name(1)][:at]
+    write(tmp_path, 3)
+    assert [len(piece) for piece in read_pieces(tmp_path)] == [3]
+
+
+def test_texts_of_errors_are_never_written_over(tmp_path: Path) -> None:
+    with Journal(tmp_path, HEADER) as journal:
+        journal.add(sample(0, outcome=Outcome.ERROR), "refused")
+    (tmp_path / samples_name(1)).unlink()
+    with pytest.raises(ScriptError, match=r"errors-0001\.jsonl yet, got one"):
+        Journal(tmp_path, HEADER)
+    assert len(read_errors(tmp_path, 1)) == 1
+
+
 def test_a_folder_without_pieces_has_none(tmp_path: Path) -> None:
     assert read_pieces(tmp_path) == []
 
@@ -230,6 +263,52 @@ def test_nothing_is_written_after_a_torn_record(
     with pytest.raises(ScriptError):
         journal.close()
     assert read_piece(path).cut_bytes == RECORD_BYTES // 2
+
+
+@pytest.mark.parametrize(
+    ("status", "written"), [(599, 599), (65_535, 65_535), (70_000, 65_535), (-1, 0)]
+)
+def test_an_impossible_status_ends_nothing(tmp_path: Path, status: int, written: int) -> None:
+    with Journal(tmp_path, HEADER) as journal:
+        journal.add(sample(0, status=status, outcome=Outcome.WRONG), "expected status 200")
+    assert journal.acknowledged == 1
+    assert read_piece(tmp_path / samples_name(1)).sample(0).status == written
+
+
+def test_whatever_can_not_be_written_is_said_by_all(tmp_path: Path) -> None:
+    """Only a full disk was: the rest ended the thread, and nobody heard of it."""
+    journal = Journal(tmp_path, HEADER, commit_seconds=60)
+    journal.add(sample(0))
+    journal.add(sample(1, sequence=1 << 40))
+    for ask in (journal.commit, journal.commit, lambda: journal.add(sample(2)), journal.close):
+        with pytest.raises(ScriptError, match="can't write the journal of samples: error: "):
+            ask()
+    assert journal.acknowledged == len(read_piece(tmp_path / samples_name(1))) == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_is_gone_is_said_by_all(tmp_path: Path) -> None:
+    class Gone:
+        """What ends the thread where nobody thought of it; SystemExit says nothing."""
+
+        def __iter__(self) -> None:
+            raise SystemExit
+
+    journal = Journal(tmp_path, HEADER, commit_seconds=0)
+    journal._queue.put(Gone())  # type: ignore[arg-type]
+    journal._thread.join()
+    for ask in (journal.commit, lambda: journal.add(sample(2)), journal.close):
+        with pytest.raises(ScriptError, match="expected its thread at work, got none"):
+            ask()
+
+
+def test_a_closed_journal_takes_nothing_more(tmp_path: Path) -> None:
+    with Journal(tmp_path, HEADER) as journal:
+        journal.add(sample(0))
+    journal.close()
+    for ask in (lambda: journal.add(sample(1)), journal.commit):
+        with pytest.raises(ScriptError, match="begin a new piece"):
+            ask()
 
 
 def test_error_texts_are_bounded_their_counts_are_not(

@@ -70,6 +70,32 @@ def test_unfinished_requests_speak_neither_for_nor_against_the_system() -> None:
     assert figures["latency"] is None
 
 
+def test_what_the_generator_was_too_late_for_is_counted_but_no_error_of_the_system() -> None:
+    """A clock that jumped by 30 s made 291 errors of 315 requests, with a lag of 2 s at most."""
+    late = [Sample(0, 0, n, n, done_seconds=31.0, outcome=Outcome.LATE) for n in range(1, 30)]
+    measured = measure([*late, answered(31, 1)], NAMES).overall()
+    figures = measured.figures()
+    assert (figures["requests"], figures["errors"], figures["error_ratio"]) == (30, 0, 0.0)
+    assert (figures["outcomes"]["late"], measured.judged, measured.sent) == (29, 1, 1)
+    assert (figures["latency"]["count"], figures["worst_lag_ms"]) == (1, 30_000.0)
+
+
+def test_late_requests_alone_judge_nothing() -> None:
+    late = Sample(0, 0, 0, 1.0, done_seconds=31.0, outcome=Outcome.LATE)
+    assert measure([late], NAMES).figures()["overall"]["error_ratio"] is None
+
+
+def test_outcomes_keep_their_numbers() -> None:
+    """They stand in journals."""
+    names = ["OK", "WRONG", "ERROR", "TIMEOUT", "NOT_SENT", "UNFINISHED", "LATE"]
+    assert [item.name for item in map(Outcome, range(len(Outcome)))] == names
+
+
+def test_a_wait_that_was_given_up_is_no_lag_of_the_generator() -> None:
+    lost = Sample(0, 0, 0, 1.0, done_seconds=31.0, outcome=Outcome.UNFINISHED)
+    assert measure([lost], NAMES).overall().worst_lag_seconds == 0.0
+
+
 def test_nothing_measured_has_no_percentile_and_no_ratio() -> None:
     figures = LatencyLog(NAMES).figures()
     assert figures["overall"]["error_ratio"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from traffic.clock import boottime_seconds
 from traffic.sample import Outcome
 from traffic.section import read_traffic
 
@@ -71,6 +72,23 @@ def test_a_step_is_due_when_the_answer_before_and_the_pause_are_over(system: Fak
     created, beaten, destroyed, gone = first
     assert abs(beaten.intended_seconds - created.done_seconds - 0.2) < 1e-6
     assert abs(gone.intended_seconds - destroyed.done_seconds) < 1e-6
+
+
+def test_a_session_that_slept_with_the_machine_is_ended_after_it(system: FakeSystem) -> None:
+    """Its steps are overdue by more than their limit: no time-out of the system."""
+    begun = boottime_seconds()
+
+    def clock() -> float:
+        seconds = boottime_seconds() - begun
+        return seconds if seconds < 0.5 else seconds + 60
+
+    profile = session("good", pause_seconds=1)
+    report = system.send(profile, seconds=0.1, clock=clock, start=0.0)
+    assert outcomes(system) == [(0, OK), (1, OK), (2, OK), (3, OK)]
+    beaten = system.samples[1]
+    assert beaten.intended_seconds > 60
+    assert beaten.latency_seconds < 5
+    assert report.worst_lag_seconds > 50
 
 
 def test_a_stop_cuts_pauses_short_so_that_no_session_is_left(system: FakeSystem) -> None:

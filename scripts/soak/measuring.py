@@ -1,0 +1,212 @@
+"""A soak inside a recorded run: its folder, its piece, its figures in the evidence."""
+
+# All of it is imported before the soak begins: in 48 hours the files may change.
+from __future__ import annotations
+
+import atexit
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import aiohttp  # noqa: F401 - the first requests would wait for it
+
+from common.cli import ConfigurationError, uninterrupted
+from evidence.criteria import FAILED, INCONCLUSIVE
+from soak import clock
+from soak.folder import COMPLETED, INTERRUPTED, STOPPED, Header, SoakFolder, remove_ended
+from soak.hard_stop import describe, stop_facts, write_evidence
+from soak.live import View
+from soak.session import Session
+from soak.summary import summarise
+from traffic.engines import AIOHTTP, open_engine
+from traffic.pieces import read_pieces
+from traffic.target import target_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from detectors.finding import Finding
+    from evidence.recorder import Recorder, Step
+    from soak.session import Ending
+    from stack.runtime import Runtime
+    from traffic.pieces import Piece as Journal
+
+
+class RecordedSoak:
+    """What `run_soak.py` does with a runtime and a recorder.
+
+    Args:
+        options: of the command line.
+        runtime: not started yet.
+        recorder: of the run.
+
+    Raises:
+        ConfigurationError: the stack has no traffic, or the soak can't be resumed.
+    """
+
+    def __init__(self, options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -> None:
+        """See the class."""
+        self._options, self._runtime, self._recorder = options, runtime, recorder
+        if not runtime.stack.traffic:
+            raise ConfigurationError(
+                f"{runtime.stack.file.name} has no traffic: there is nothing to soak it with: "
+                "add the section `traffic` (docs/stack-file.md)"
+            )
+        remove_ended(options.output_dir)
+        self._header = self._wanted()
+        self._folder: SoakFolder | None = None
+        if options.resume:
+            self._folder = SoakFolder.resume(options.output_dir, options.resume, self._header)
+            self._header = self._folder.header
+        self._session: Session | None = None
+        self._hard_stop: dict[str, Any] | None = None
+
+    def _wanted(self) -> Header:
+        envelope, options = self._recorder.envelope, self._options
+        return Header(
+            run_id=self._recorder.folder.run_id,
+            stack=envelope["stack"]["name"],
+            stack_sha256=envelope["stack"]["sha256"],
+            contract_sha256=envelope["contract_sha256"],
+            commit_sha=envelope["commit"]["sha"],
+            commit_dirty=envelope["commit"]["dirty"],
+            runtime=self._runtime.name,
+            seconds=options.duration / options.speed,
+            speed=options.speed,
+            engine=options.engine,
+        )
+
+    def run(self, step: Step) -> None:
+        """Run a piece; the step says how it ended.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted; what was observed is kept.
+        """
+        earlier = self._earlier()
+        clean = self._recorder.folder.redactor.text
+        target, stack = target_of(self._runtime, clean), self._runtime.stack
+        with (
+            # Entered first: it may wait for workers, and the soak begins when all are there.
+            open_engine(self._options, stack, target, self._recorder.print) as engine,
+            View(live=self._options.live) as view,
+        ):
+            if self._folder is None:
+                moment = clock.now()
+                self._folder = SoakFolder.create(self._options.output_dir, self._header, moment)
+            self._session = Session(
+                self._folder, self._runtime, earlier, engine, on_failure=self._gather_evidence
+            )
+            ending = self._session.run(target, view)
+        self._say(step, ending)
+
+    def _earlier(self) -> list[Journal]:
+        """The journals of earlier pieces; one that was killed ends where its last sample does."""
+        if self._folder is None:
+            return []
+        journals = read_pieces(self._folder.path)
+        self._folder.settle(
+            {journal.header.piece: max(journal.done_seconds, default=0.0) for journal in journals}
+        )
+        return journals
+
+    def _say(self, step: Step, ending: Ending) -> None:
+        collector = self._session.collector if self._session else None
+        sent, errors = (collector.sent, collector.errors) if collector else (0, 0)
+        step.detail = f"{sent:,} requests sent, {errors:,} errors"
+        if ending.kind == STOPPED:
+            step.outcome, step.error = FAILED, f"stopped: {describe(ending.failed)}"
+        if ending.kind == INTERRUPTED:
+            step.outcome = INCONCLUSIVE
+            raise KeyboardInterrupt
+
+    def _gather_evidence(self, session: Session, failed: list[Finding]) -> None:
+        """While the system still runs: stacks, logs, the last requests."""
+        collector = session.collector
+        said = write_evidence(
+            self._recorder.folder, self._runtime, session.identities, failed, collector
+        )
+        self._hard_stop = stop_facts(failed, session.piece.now(), said)
+        self._recorder.trace.add("soak stopped", why=self._hard_stop["why"])
+
+    def finish(self, evidence: str, name: str) -> None:
+        """Figures and files into the run folder; the soak's own folder stays if it can go on."""
+        if self._folder is None or self._session is None:
+            return
+        with uninterrupted():
+            try:
+                with self._recorder.step(name) as step:
+                    figures = self._figures()
+                    self._recorder.facts["measured"][evidence] = figures
+                    self._recorder.facts["latency"] = _latencies(figures)
+                    files = self._copy_files()
+                    step.detail = f"{files} files, {figures['minutes']['written']} minutes"
+                for line in bound_lines(figures):
+                    self._recorder.print(f"      {line}")
+            finally:
+                self._leave()
+
+    def _figures(self) -> dict[str, Any]:
+
+        assert self._folder is not None  # noqa: S101 - asked after `run` only
+        assert self._session is not None  # noqa: S101
+        return summarise(self._folder, self._session, self._hard_stop)
+
+    def _copy_files(self) -> int:
+        """Everything of the soak into the bundle; texts of errors are redacted again."""
+        assert self._folder is not None  # noqa: S101 - asked after `run` only
+        files = self._folder.files()
+        for name, path in files:
+            target = f"soak/{name}"
+            if name.endswith(".jsonl"):
+                self._recorder.folder.write_text(target, path.read_text("utf-8", "replace"))
+            else:
+                self._recorder.folder.write_bytes(target, path.read_bytes())
+        return len(files)
+
+    def _leave(self) -> None:
+        assert self._folder is not None  # noqa: S101 - asked after `run` only
+        assert self._session is not None  # noqa: S101
+        if self._session.ending.kind in {COMPLETED, STOPPED} and self._session.closed:
+            self._folder.mark_ended(self._recorder.folder.run_id)
+            # The bundle is sealed after us; whoever starts next removes it otherwise.
+            atexit.register(remove_ended, self._options.output_dir)
+        else:
+            self._recorder.print(f"      go on with: {self._resume_command()}")
+        self._folder.close()
+
+    def _resume_command(self) -> str:
+        options, header = self._options, self._header
+        words = ["python", "scripts/run_soak.py", "--resume", header.run_id]
+        words += ["--duration", f"{options.duration:g}s", "--stack", str(options.stack)]
+        words += ["--output-dir", str(options.output_dir)]
+        if options.speed != 1:
+            words += ["--speed", f"{options.speed:g}"]
+        if options.engine != AIOHTTP:
+            words += ["--engine", options.engine, "--workers", str(options.workers)]
+            words += ["--master-host", options.master_host]
+            words += ["--master-port", str(options.master_port)]
+        if options.runtime:
+            words += ["--runtime", options.runtime]
+        return shlex.join(words)
+
+
+def bound_lines(figures: dict[str, Any]) -> list[str]:
+    """What the soak shows about the next one, for people; nothing where something failed."""
+    lines: list[str] = []
+    bounds = figures["bounds"]
+    if figures["detectors"]["failed"] != 0:
+        return lines
+    if (ratio := bounds["error_ratio_below"]) is not None:
+        errors, ended = figures["requests"]["errors"], figures["requests"]["ended"]
+        lines.append(
+            f"{errors} errors in {ended:,} requests: the ratio is below {ratio:.3%} (95 %)"
+        )
+    if (hours := bounds["hours_between_restarts_above"]) is not None:
+        span = figures["longest_span_seconds"] / 3600
+        lines.append(f"no restart in {span:.3g} h: more than {hours:.3g} h between two (95 %)")
+    return lines
+
+
+def _latencies(figures: dict[str, Any]) -> dict[str, Any]:
+    """The summary's `latency`: a profile without samples is not in it."""
+    rows = {name: row["latency"] for name, row in figures["profiles"].items()}
+    return {name: row for name, row in rows.items() if row}
