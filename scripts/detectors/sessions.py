@@ -94,6 +94,11 @@ class SessionWatch:
         if creating:
             del self._open[number]
 
+    def given_up(self, number: int) -> None:
+        """Nobody waits for the answer any more, because the sender slept: it is no stuck one."""
+        if session := self._open.get(number):
+            session.waiting_for = ""
+
     def gone(self, number: int, at_seconds: float) -> None:
         """It was looked for, and is not there any more."""
         session = self._open.get(number)

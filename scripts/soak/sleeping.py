@@ -23,6 +23,8 @@ def as_judged(sample: Sample, sleeps: Sleeps) -> Sample | None:
         return sample
     if any(begin < sample.intended_seconds < awake for begin, awake in sleeps):
         return None
+    if not sample.outcome.was_sent:
+        return sample
     return replace(sample, outcome=Outcome.UNFINISHED)
 
 

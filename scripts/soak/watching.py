@@ -37,7 +37,7 @@ class Watching:
         self._watches = [*watches.values()]
         self._progress = [watches[profile.timeout_seconds] for profile in profiles]
         self._sessions = {
-            index: _session_watch(profile)
+            index: _session_watch(profile, speed)
             for index, profile in enumerate(profiles)
             if profile.end_step is not None
         }
@@ -57,6 +57,7 @@ class Watching:
     def ended(self, sample: Sample) -> None:
         """A request ended."""
         if sample.outcome in {Outcome.NOT_SENT, Outcome.LATE}:
+            self.note_lag(sample)
             return
         at = sample.done_seconds
         route = self._profiles[sample.profile]
@@ -64,6 +65,8 @@ class Watching:
         if sample.outcome is Outcome.UNFINISHED:
             # We gave it up: nobody waits for it any more.
             self._progress[sample.profile].ended(route.name, number, at, REFUSED)
+            if watch := self._sessions.get(sample.profile):
+                watch.given_up(sample.sequence)
             return
         self.note_lag(sample)
         how = _ENDS.get(sample.outcome, REFUSED)
@@ -73,7 +76,9 @@ class Watching:
 
     def note_lag(self, sample: Sample) -> None:
         """Count how late the generator itself was, also in an earlier piece."""
-        if sample.step == 0 and not math.isnan(sample.sent_seconds):
+        if sample.outcome is Outcome.NOT_SENT:
+            return
+        if sample.step == 0 and not math.isnan(sample.lag_seconds):
             self.first_steps_sent += 1
             self.late += sample.lag_seconds > LATE_SECONDS
             self.worst_lag_seconds = max(self.worst_lag_seconds, sample.lag_seconds)
@@ -98,13 +103,16 @@ def _progress_watch(profiles: Sequence[Profile], limit: float, speed: float) -> 
     return ProgressWatch(routes, HANG_SHARE * limit)
 
 
-def _session_watch(profile: Profile) -> SessionWatch:
+def _session_watch(profile: Profile, speed: float) -> SessionWatch:
     end = profile.steps[profile.end_step or 0]
+    used = profile.steps[: _destroy_step(profile) + 1] if profile.end_step else ()
+    pauses = sum(step.after_seconds for step in used) / speed
     return SessionWatch(
         f"{profile.service}/{profile.name}",
         # The look that proves the end comes after its pause, and has its own time limit.
         limit_seconds=end.after_seconds + 2 * profile.timeout_seconds,
         answer_seconds=profile.timeout_seconds,
+        life_seconds=pauses + profile.timeout_seconds * max(1, len(used) - 1),
     )
 
 

@@ -97,19 +97,19 @@ class Sender:
         lag = self._courier.now() - due.intended_seconds
         self.worst_lag_seconds = max(self.worst_lag_seconds, lag)
         if lag >= self._schedule.profiles[due.profile].timeout_seconds:
-            self._refuse(due, f"not sent: the generator was {lag:.3f} s late")
+            self._refuse(due, Outcome.LATE, f"not sent: the generator was {lag:.3f} s late")
         elif len(self._flights) >= self._limit:
-            self._refuse(due, f"not sent: {len(self._flights)} in flight")
+            self._refuse(due, Outcome.NOT_SENT, f"not sent: {len(self._flights)} in flight")
         else:
             flight = _Flight(Exchange(due.profile, 0, due.sequence, due.intended_seconds))
             self._announce(flight.exchange)
             self._flights[flight] = gevent.spawn(self._fly, flight)
             self.most_in_flight = max(self.most_in_flight, len(self._flights))
 
-    def _refuse(self, due: Start, text: str) -> None:
+    def _refuse(self, due: Start, outcome: Outcome, text: str) -> None:
         for step in range(len(self._schedule.profiles[due.profile].steps)):
             exchange = Exchange(due.profile, step, due.sequence, due.intended_seconds)
-            self._over(exchange, Outcome.NOT_SENT, text)
+            self._over(exchange, outcome, text)
 
     def _fly(self, flight: _Flight) -> None:
         try:
@@ -141,8 +141,13 @@ class Sender:
         last = flight.exchange
         due_seconds = last.done_seconds + pause_seconds
         flight.exchange = Exchange(last.profile, last.step + 1, last.sequence, due_seconds)
-        if pause_seconds > 0 and not self._wait_until(due_seconds):
-            flight.exchange.intended_seconds = self._courier.now()
+        in_time = pause_seconds <= 0 or self._wait_until(due_seconds)
+        now = self._courier.now()
+        limit = self._schedule.profiles[last.profile].timeout_seconds
+        if not in_time or now - due_seconds >= limit:
+            flight.exchange.intended_seconds = now
+        if in_time:
+            self.worst_lag_seconds = max(self.worst_lag_seconds, now - due_seconds)
 
     def _announce(self, exchange: Exchange) -> None:
         values = exchange.profile, exchange.step, exchange.sequence, exchange.intended_seconds

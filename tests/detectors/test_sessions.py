@@ -185,3 +185,12 @@ def test_a_number_in_use_is_a_bug() -> None:
     watch.create_asked(1, 0.0)
     with pytest.raises(ValueError, match="new number"):
         watch.create_asked(1, 1.0)
+
+
+def test_a_creation_that_the_sender_gave_up_is_not_stuck_and_not_passed() -> None:
+    watch = watch_with(1)
+    watch.create_asked(2, 10.0)
+    watch.given_up(2)
+    found = watch.check(10_000.0)
+    assert found.outcome == NOT_JUDGED
+    assert found.figures["stuck"] == 0

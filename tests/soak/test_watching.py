@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from fractions import Fraction
 
-from detectors.finding import FAILED, PASSED
+from detectors.finding import FAILED, NOT_JUDGED, PASSED
 from soak.collector import Collector
 from soak.watching import Watching
 from traffic.model import Expect, Profile, Step
@@ -85,6 +87,29 @@ def test_requests_that_were_never_sent_are_no_events() -> None:
     watching.ended(sample(0, 1.0, outcome=Outcome.UNFINISHED))
     assert FAILED not in outcomes(watching, 2.0).values()
     assert watching.first_steps_sent == 0
+
+
+def test_requests_that_the_generator_was_too_late_for_count_as_its_lag_only() -> None:
+    """Not as refused ones: those would make a route unreachable."""
+    watching = Watching([CHAT])
+    for number in range(20):
+        late = sample(0, 1.0, number=number, outcome=Outcome.LATE)
+        watching.ended(replace(late, sent_seconds=math.nan, done_seconds=31.0))
+    assert FAILED not in outcomes(watching, 40.0).values()
+    assert (watching.first_steps_sent, watching.late) == (20, 20)
+    assert watching.worst_lag_seconds == 30.0
+
+
+def test_a_session_whose_end_is_never_asked_for_is_not_judged() -> None:
+    watching = Watching([SESSION])
+    for number in range(2):
+        watching.started(0, 0, number, 0.0)
+        watching.ended(sample(0, 0.0, number=number))
+    for part in (1, 2):
+        watching.started(0, part, 0, float(part))
+        watching.ended(sample(0, float(part), part=part))
+    assert outcomes(watching, 12.0)["stuck_session"] == PASSED
+    assert outcomes(watching, 12.1)["stuck_session"] == NOT_JUDGED
 
 
 def test_a_request_that_was_given_up_does_not_hang() -> None:
