@@ -14,14 +14,16 @@
 """Show and verify the ledger of gate runs; write down causes, remediations and the contract.
 
 The ledger is OUTPUT_DIR/ledger.jsonl: an append-only chain with a signed head. One key
-signs it from its first entry on. `verify` finds every edit, but no old copy that was put
-back whole: for that, keep the head that it prints and give it as --head-sha256 next time.
+signs it from its first entry on. `verify` finds every edit, and an old copy beside newer
+bundles, but none that was put back with its bundles: for that, keep the head that it prints
+and give it as --head-sha256 next time.
 
 Exit codes: 0 done, 1 refused or changed, 2 nothing to verify, 64 bad arguments, 78 broken input.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,7 @@ from common.options import add_output_dir, add_stack
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from evidence.public_key import PublicKey
     from gating.ledger import Entry, Ledger
@@ -64,6 +66,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     form.add_argument("--markdown", action="store_true", help="print Markdown")
     form.add_argument("--json", action="store_true", help="print JSON")
     show.add_argument("--key", type=Path, metavar="KEY.pub", help="who signed it (default: you)")
+    show.add_argument("--runtime", metavar="NAME", help="next steps on it (default: its first)")
     add_stack(show)
     verify = command("verify", "check every entry and the signature; writes nothing")
     verify.add_argument("--key", type=Path, required=True, metavar="KEY.pub", help="who signed it")
@@ -90,12 +93,17 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def show(options: argparse.Namespace) -> Exit:
     """Print the table of gates and the execution log."""
     from gating.ledger import read
+    from gating.ledger_bundles import forgotten
     from gating.ledger_page import COLUMNS, LOG_COLUMNS, log_rows, markdown_table, text_table
 
     path, key = _path(options), _reader(options.key)
     state = read(path, key)
     stack = _stack(options.stack)
-    gates = [item.as_json() for item in _statuses(state.entries, stack)]
+    problem = key and forgotten(state.entries, options.output_dir, key)
+    gates = [
+        item.as_json() | ({"next_step": problem} if problem else {})
+        for item in _statuses(state.entries, stack, options.runtime)
+    ]
     head = state.head.as_json() if state.head else None
     if options.json:
         log = [vars(entry) for entry in state.entries]
@@ -113,11 +121,11 @@ def show(options: argparse.Namespace) -> Exit:
     return Exit.PASSED
 
 
-def _statuses(entries: Sequence[Entry], stack: Stack) -> list[Any]:
+def _statuses(entries: Sequence[Entry], stack: Stack, runtime: str | None) -> list[Any]:
     from gating.ledger_page import gate_status
     from gating.ledger_steps import next_step, required_gates, subject_of
 
-    subject = subject_of(stack)
+    subject = subject_of(stack, runtime)
     return [
         gate_status(
             entries,
@@ -134,11 +142,13 @@ def verify(options: argparse.Namespace) -> Exit:
     from evidence.public_key import load_public_key
     from gating.ledger import LedgerError
     from gating.ledger import verify as verified
+    from gating.ledger_bundles import check_bundles_known
 
     key = load_public_key(options.key)
     try:
         entries = verified(_path(options), key)
         _check_remembered(entries, options.head_sha256)
+        check_bundles_known(entries, _path(options).parent, key)
     except LedgerError as problem:
         print(f"REFUSED {' '.join(str(problem).split())}")
         return Exit.FAILED
@@ -161,7 +171,8 @@ def _check_remembered(entries: Sequence[Entry], sha256: str | None) -> None:
 
 def resolve(options: argparse.Namespace) -> Exit:
     """Write down why a run failed and which commit fixes it."""
-    from gating.git import commit_exists
+    from gating.git import commit_exists, is_ancestor
+    from gating.ledger_rules import why_no_fix
 
     folder = options.stack.resolve().parent
     if not commit_exists(folder, options.fix_commit):
@@ -169,18 +180,27 @@ def resolve(options: argparse.Namespace) -> Exit:
             f"--fix-commit: expected the 40 hex digits of a commit in the checkout of {folder}, "
             f"got {options.fix_commit!r}: `git rev-parse HEAD` prints one"
         )
+
+    def check(run: LoggedRun) -> None:
+        if why := why_no_fix(run, options.fix_commit, functools.partial(is_ancestor, folder)):
+            raise UsageError(f"--fix-commit: {why}: commit the fix, then give that commit")
+        if run.resolved is not None:
+            print(f"this replaces entry {run.resolved.seq}, which stays in the log")
+
     texts = {"root_cause": _text("--root-cause", options.root_cause)}
-    return _answer(options, "resolve", **texts, fix_commit=options.fix_commit)
+    return _answer(options, "resolve", check, **texts, fix_commit=options.fix_commit)
 
 
 def remediate(options: argparse.Namespace) -> Exit:
     """Write down what was done after a gate has failed twice."""
     names = ("examined", "changes", "by")
     texts = {name: _text(f"--{name}", getattr(options, name)) for name in names}
-    return _answer(options, "remediate", **texts)
+    return _answer(options, "remediate", lambda _run: None, **texts)
 
 
-def _answer(options: argparse.Namespace, kind: str, **fields: str) -> Exit:
+def _answer(
+    options: argparse.Namespace, kind: str, allowed: Callable[[LoggedRun], None], **fields: str
+) -> Exit:
     """Append an entry about a failed run, which the ledger must know as one."""
     from gating.ledger_runs import gate_runs
 
@@ -194,7 +214,9 @@ def _answer(options: argparse.Namespace, kind: str, **fields: str) -> Exit:
             raise UsageError(f"expected the id of a failed run ({known}), got {options.run_id!r}")
         return found[-1]
 
-    gate = check(ledger.entries()).gate
+    run = check(ledger.entries())
+    allowed(run)
+    gate = run.gate
     entry = ledger.append_if(check, kind, gate=gate, run_id=options.run_id, **fields)
     print(f"entry {entry.seq}: {kind} {gate} {options.run_id}")
     return Exit.PASSED
@@ -203,38 +225,25 @@ def _answer(options: argparse.Namespace, kind: str, **fields: str) -> Exit:
 def contract(options: argparse.Namespace) -> Exit:
     """Check the contract lock; with --bump lock what is there now, and log it."""
     from gating.contract import lock_path_of
+    from gating.ledger import read
+    from gating.ledger_contract import bump_logged, check_locked
 
     stack = _stack(options.stack)
     lock_path = options.lock or lock_path_of(stack)
-    return _bump(options, stack, lock_path) if options.bump else _check(stack, lock_path)
-
-
-def _check(stack: Stack, lock_path: Path) -> Exit:
-    from gating.contract import check_contract, read_lock
-
     try:
-        sha256 = check_contract(stack, lock_path)
+        if options.bump:
+            lock = bump_logged(_ledger(options), stack, lock_path)
+        else:
+            # Only to refuse more: whoever forges it gains nothing, and no key is made for it.
+            entries = read(_path(options), None).entries
+            lock = check_locked(entries, stack, lock_path)
     except ConfigurationError as problem:
+        if options.bump:
+            raise
         print(f"REFUSED {' '.join(str(problem).split())}")
         return Exit.FAILED
-    print(f"{stack.name}: contract version {read_lock(lock_path).version} is {sha256}")
-    return Exit.PASSED
-
-
-def _bump(options: argparse.Namespace, stack: Stack, lock_path: Path) -> Exit:
-    """Lock first, log after it: where the second is missing, the next bump brings it."""
-    from gating.contract import bump
-    from gating.ledger_runs import CONTRACT
-
-    ledger = _ledger(options)
-    logged = [entry.fields for entry in ledger.entries() if entry.entry == CONTRACT]
-    taken = {
-        fields["version"]: fields["sha256"] for fields in logged if fields["stack"] == stack.name
-    }
-    lock = bump(stack, lock_path, taken)
-    if taken.get(lock.version) != lock.sha256:
-        ledger.append(CONTRACT, stack=stack.name, version=lock.version, sha256=lock.sha256)
-    print(f"{stack.name}: contract version {lock.version} is {lock.sha256}: commit {lock_path}")
+    advice = f": commit {lock_path}" if options.bump else ""
+    print(f"{stack.name}: contract version {lock.version} is {lock.sha256}{advice}")
     return Exit.PASSED
 
 

@@ -24,7 +24,9 @@ from gating.ledger_runs import ended_fields, started_fields
 if TYPE_CHECKING:
     from gating.ledger import Ledger
 
-COMMIT, OTHER_COMMIT = "a" * 40, "1234abc" + "0" * 33
+# In the order of their history: what failed, something after it, what is there now.
+BROKEN, OTHER_COMMIT, COMMIT = "9" * 40, "1234abc" + "0" * 33, "a" * 40
+KIT = "f" * 40
 CONTRACT, STACK = "b" * 64, "c" * 64
 
 
@@ -35,14 +37,24 @@ def envelope(
     contract: str = CONTRACT,
     stack: str = STACK,
     name: str = "mine",
+    runtime: str = "process",
+    kit: str | None = KIT,
+    kit_dirty: bool | None = False,
 ) -> dict[str, Any]:
     """The parts of an envelope that the ledger keeps."""
     return {
         "commit": {"sha": commit, "dirty": dirty},
+        "kit_commit": {"sha": kit, "dirty": kit_dirty},
         "contract_sha256": contract,
         "stack": {"name": name, "file": "stack.yaml", "sha256": stack},
-        "runtime": "process",
+        "runtime": runtime,
     }
+
+
+def is_ancestor(ancestor: str, sha: str) -> bool:
+    """Of the commits above, whether the second contains the first; unknown ones contain none."""
+    order = [BROKEN, OTHER_COMMIT, COMMIT]
+    return {ancestor, sha} <= {*order} and order.index(ancestor) <= order.index(sha)
 
 
 @dataclass
@@ -60,12 +72,23 @@ class History:
         return entry
 
     def start(
-        self, gate: str, *, rehearsal: bool = False, requires: str | None = None, **facts: Any
+        self,
+        gate: str,
+        *,
+        rehearsal: bool = False,
+        requires: str | None = None,
+        contract_version: int | None = None,
+        **facts: Any,
     ) -> str:
         """A run that has begun; its id."""
         run_id = f"20260101-{len(self.entries):06}"
         fields = started_fields(
-            gate, run_id, envelope(**facts), requires=requires, rehearsal=rehearsal
+            gate,
+            run_id,
+            envelope(**facts),
+            requires=requires,
+            rehearsal=rehearsal,
+            contract_version=contract_version,
         )
         self.add("gate_started", **fields | {"pid": 7, "birth": "then"})
         return run_id
@@ -78,10 +101,14 @@ class History:
         rehearsal: bool = False,
         reservations: tuple[str, ...] = (),
         requires: str | None = None,
+        contract_version: int | None = None,
         **facts: Any,
     ) -> str:
-        """A run from its start to its end; its id."""
-        run_id = self.start(gate, rehearsal=rehearsal, requires=requires, **facts)
+        """A run from its start to its end; its id. What fails is on a commit before the others."""
+        if verdict == "failed":
+            facts.setdefault("commit", BROKEN)
+        start = {"rehearsal": rehearsal, "requires": requires} | facts
+        run_id = self.start(gate, contract_version=contract_version, **start)
         self.add(
             "gate_ended",
             **ended_fields(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ledger as script
 import pytest
 import yaml
-from bundles import make_key
+from bundles import finish, make_key, open_run
 from fakes.system import stack_value
 from ledgers import envelope
 
@@ -19,7 +19,8 @@ from common.cli import ConfigurationError, Exit, ScriptError, UsageError
 from evidence import criteria
 from evidence import envelope as envelope_module
 from evidence.envelope import commit_of, contract_sha256
-from gating import gate_file
+from gating import gate_file, ledger_steps
+from gating.contract import bump, lock_path_of
 from gating.ledger import Ledger, LedgerError, verify
 from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields
 from stack.load import load_stack
@@ -45,9 +46,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 class Place:
-    """A checkout with a stack file, two gates, a key, and a ledger to fill."""
+    """A checkout with a stack file, its contract, two gates, a key, and a ledger to fill."""
 
     def __init__(self, folder: Path) -> None:
+        self.kit = folder / "kit"
+        self.kit.mkdir()
+        (self.kit / "run_gate.py").touch()
+        git(self.kit, "init", "--quiet")
+        git(self.kit, "add", "--all")
+        git(self.kit, "commit", "--quiet", "-m", "x")
         self.gates, self.checkout = folder / "gates", folder / "checkout"
         self.gates.mkdir()
         self.checkout.mkdir()
@@ -57,10 +64,15 @@ class Place:
         self.stack_file = self.checkout / "stack.yaml"
         self.stack_file.write_text(yaml.safe_dump(stack_value()))
         git(self.checkout, "init", "--quiet")
+        self.lock()
         self.commit()
         self.pair = make_key(folder / "key")
         self.output = folder / "runs"
         self.ledger = Ledger(self.output / "ledger.jsonl", self.pair.signer)
+
+    def lock(self) -> None:
+        stack = load_stack(self.stack_file, {})
+        bump(stack, lock_path_of(stack))
 
     def commit(self) -> str:
         commit_of.cache_clear()
@@ -72,7 +84,8 @@ class Place:
         stack = load_stack(self.stack_file, {})
         sha = git(self.checkout, "rev-parse", "HEAD")
         contract = contract_sha256(stack)
-        return envelope(sha, contract=contract, stack=stack.sha256, name=stack.name)
+        kit = git(self.kit, "rev-parse", "HEAD")
+        return envelope(sha, contract=contract, stack=stack.sha256, name=stack.name, kit=kit)
 
     def run(self, gate: str, verdict: str, requires: str | None = None) -> str:
         facts = self.facts()
@@ -104,6 +117,7 @@ class Place:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for module in (criteria, envelope_module, gate_file):
         monkeypatch.setattr(module, "GATE_FOLDER", tmp_path / "gates")
+    monkeypatch.setattr(ledger_steps, "ROOT", tmp_path / "kit")
     yield Place(tmp_path)
     commit_of.cache_clear()
 
@@ -144,6 +158,95 @@ def test_the_way_through_the_gates_is_shown(
     (place.checkout / "more").touch()
     commit_of.cache_clear()
     assert "the working tree has changes" in steps(place, capsys)["gate2"][1]
+
+
+def test_a_contract_that_is_refused_is_the_next_step(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What run_gate.py refuses is not advised."""
+    lock = place.checkout / "contract.lock.yaml"
+    text = lock.read_text()
+    lock.unlink()
+    assert "expected a contract lock, got no file" in steps(place, capsys)["gate1"][1]
+    lock.write_text(text)
+    gate = place.gates / "gate1.yaml"
+    gate.write_text(gate.read_text().replace("equals: 1", "equals: 2"))
+    line = steps(place, capsys)["gate1"][1]
+    assert "changed without a higher version" in line
+    assert "ledger.py contract --bump" in line
+    assert "\n" not in line
+
+
+def test_a_contract_that_the_ledger_knows_as_another_is_refused_until_it_is_bumped(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An amended commit leaves no trace in the history of HEAD."""
+    place.ledger.append("contract", stack="fake", version=1, sha256="e" * 64)
+    line = f"expected {'e' * 64} (version 1 in the ledger)"
+    assert line in steps(place, capsys)["gate1"][1]
+    assert place.main("contract") == Exit.FAILED
+    assert line in capsys.readouterr().out
+    assert place.main("contract", "--bump") == Exit.PASSED
+    assert place.main("contract") == Exit.PASSED
+    assert [entry.fields["version"] for entry in place.ledger.entries()] == [1, 2]
+    assert steps(place, capsys)["gate1"][1] == "run `nox -s gate1`"
+
+
+def test_a_pass_stands_for_its_runtime_and_its_kit(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = yaml.safe_load(place.stack_file.read_text())
+    value["runtimes"]["compose"] = {"file": "compose.yaml"}
+    place.stack_file.write_text(yaml.safe_dump(value, sort_keys=False))
+    (place.checkout / "compose.yaml").write_text("services: {}\n")
+    place.lock()
+    place.commit()
+    place.run("gate1", "passed")
+    assert "none: it stands" in steps(place, capsys)["gate1"][1]
+    gates = shown(place, capsys, "--runtime", "compose")["gates"]
+    assert gates[0]["runtime"] == "process"
+    assert gates[0]["next_step"] == "run `nox -s gate1 -- --runtime compose`"
+    assert "on this runtime: expected compose, got process" in gates[1]["next_step"]
+    assert "run `nox -s gate1 -- --runtime compose`" in gates[1]["next_step"]
+    with pytest.raises(ConfigurationError, match="--runtime none: expected one of process"):
+        place.main("show", "--runtime", "none")
+    (place.kit / "more").touch()
+    commit_of.cache_clear()
+    assert steps(place, capsys)["gate1"][1] == "run `nox -s gate1`"
+    assert "the Proof Pack has changes" in steps(place, capsys)["gate2"][1]
+
+
+def test_of_a_system_that_somebody_else_started_no_commit_is_known(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = yaml.safe_load(place.stack_file.read_text())
+    service = next(
+        item for item in value["services"] if item["name"] == value["workload"]["service"]
+    )
+    service["url_env"] = "THEIR_URL"
+    place.stack_file.write_text(yaml.safe_dump(value))
+    place.lock()
+    place.commit()
+    place.run("gate1", "passed")
+    monkeypatch.setenv("THEIR_URL", "http://127.0.0.1:9")
+    found = steps(place, capsys)
+    assert found["gate1"][1] == "run `nox -s gate1`"
+    assert "the commit is not known" in found["gate2"][1]
+
+
+def test_a_ledger_that_was_put_back_is_said_and_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run("gate1", "passed")
+    folder = open_run(place.output)
+    gate = {"name": "gate1", "ledger_sha256": "e" * 64}
+    summary = {"gate": gate, "key": {"keyid": place.pair.signer.keyid}}
+    folder.write_json(f"gate1-summary-{folder.run_id}.json", summary)
+    finish(folder, place.pair.signer)
+    for _, step in steps(place, capsys).values():
+        assert "the ledger was put back or is another one" in step
+    assert place.main("verify", stack=False) == Exit.FAILED
+    assert "REFUSED" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["--markdown", None])
@@ -254,12 +357,38 @@ def test_a_cause_is_written_for_a_failed_run_alone(place: Place) -> None:
     failed = place.run("gate1", "failed")
     with pytest.raises(UsageError, match=rf"failed run \({failed}\)"):
         place.main("resolve", passed, "--root-cause", "x", "--fix-commit", sha)
+    sha = place.commit()
     assert place.main("resolve", failed, "--root-cause", " a leak ", "--fix-commit", sha) == 0
     entry = place.ledger.entries()[-1]
     assert (entry.entry, entry.fields) == (
         "resolve",
         {"gate": "gate1", "run_id": failed, "root_cause": "a leak", "fix_commit": sha},
     )
+
+
+def test_what_the_failed_commit_contained_is_no_fix(place: Place) -> None:
+    older = git(place.checkout, "rev-parse", "HEAD")
+    same = place.commit()
+    failed = place.run("gate1", "failed")
+    for sha, words in ((same, "is the commit that failed"), (older, "was already part of")):
+        with pytest.raises(UsageError, match=f"--fix-commit: {sha[:7]}, given .*{words}"):
+            place.main("resolve", failed, "--root-cause", "x", "--fix-commit", sha)
+    assert len(place.ledger.entries()) == 2
+
+
+def test_a_second_cause_says_that_it_replaces_the_first(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = place.run("gate1", "failed")
+    words = ("resolve", failed, "--root-cause", "x", "--fix-commit", place.commit())
+    place.main(*words)
+    assert "replaces" not in capsys.readouterr().out
+    place.main(*words)
+    assert "this replaces entry 3, which stays in the log" in capsys.readouterr().out
+    place.main("show")
+    out = capsys.readouterr().out
+    assert "(replaced by entry 4)" in out
+    assert "(replaces entry 3)" in out
 
 
 @pytest.mark.parametrize("sha", ["HEAD", "0" * 40, "abc", "--all"])
@@ -290,8 +419,11 @@ def test_a_remediation_is_written(place: Place, capsys: pytest.CaptureFixture[st
 def test_the_contract_is_locked_logged_and_checked(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (place.checkout / "contract.lock.yaml").unlink()
+    place.commit()
     assert place.main("contract") == Exit.FAILED
     assert "REFUSED" in capsys.readouterr().out
+    git(place.checkout, "checkout", "--quiet", "HEAD~1")
     for _ in range(2):  # the second time there is nothing to do
         assert place.main("contract", "--bump") == Exit.PASSED
     assert place.main("contract") == Exit.PASSED
@@ -326,6 +458,7 @@ def test_the_lock_may_stand_elsewhere(place: Place, tmp_path: Path) -> None:
     words = ("--lock", str(tmp_path / "other.lock.yaml"))
     assert place.main("contract", "--bump", *words) == Exit.PASSED
     assert place.main("contract", *words) == Exit.PASSED
+    (place.checkout / "contract.lock.yaml").unlink()
     assert place.main("contract") == Exit.FAILED
 
 

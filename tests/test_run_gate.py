@@ -36,7 +36,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder, self.value = folder / "system", stack_value()
         self.output = folder / "out"
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         self.git("init", "--quiet")
         self.commit()
 
@@ -79,10 +79,15 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Checkout:
+def checkout(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Checkout:
     if "short_is_full" in request.fixturenames:
         request.getfixturevalue("short_is_full")  # the gates are in the contract
-    return Checkout(tmp_path)
+    found = Checkout(tmp_path)
+    # Proof Pack itself in a clean checkout, as a release wants it.
+    monkeypatch.setattr(envelope, "KIT_FOLDER", Checkout(tmp_path / "kit").folder)
+    return found
 
 
 @pytest.fixture
@@ -311,6 +316,28 @@ def test_a_port_in_use_is_no_failure_of_the_gate(checkout: Checkout) -> None:
 def test_an_option_of_the_gate_after_the_dashes_is_refused(checkout: Checkout) -> None:
     with pytest.raises(UsageError, match="--runtime is an option of the gate"):
         checkout.run("--rehearse", "--", "--runtime", "compose")
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_ledger_that_is_put_back_forgets_nothing(checkout: Checkout) -> None:
+    """The bundle of the failed run names an entry that the older ledger has not."""
+    assert checkout.run() == Exit.PASSED
+    kept = {path: path.read_bytes() for path in checkout.output.glob("ledger.*")}
+    checkout.commit(fault="ignore_sigterm")
+    assert checkout.run() == Exit.FAILED
+    for path, data in kept.items():
+        path.write_bytes(data)
+    with pytest.raises(ScriptError, match="put back"):
+        checkout.run()
+
+
+@pytest.mark.usefixtures("short_is_full")
+def test_a_pass_of_a_changed_proof_pack_opens_nothing(checkout: Checkout) -> None:
+    (checkout.output.parent / "kit/system/new.py").write_text("x = 1\n")
+    assert checkout.run() == Exit.PASSED
+    (checkout.output.parent / "kit/system/new.py").unlink()
+    with pytest.raises(ScriptError, match="gate1 has not passed"):
+        checkout.run(gate="gate2")
 
 
 @pytest.mark.usefixtures("short_is_full")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from stack.model import Stack
 
+# The checkout of Proof Pack itself.
+KIT_FOLDER = ROOT
 _PACKAGES = ("cryptography", "jsonschema", "psutil", "pyyaml", "requests", "securesystemslib")
 
 
@@ -46,7 +48,7 @@ def make_envelope(schema: str, stack: Stack, runtime: str, command: list[str]) -
         "script": Path(command[0]).stem,
         # Of a system that somebody else started no commit is known.
         "commit": {"sha": None, "dirty": None} if runtime == EXTERNAL else commit_of(stack.here),
-        "kit_commit": commit_of(ROOT),
+        "kit_commit": commit_of(KIT_FOLDER),
         "contract_sha256": contract_sha256(stack),
         "stack": {"name": stack.name, "file": _relative(stack.file), "sha256": stack.sha256},
         "runtime": runtime,

@@ -3,6 +3,7 @@
 `contract.lock.yaml` stands beside the stack file and is committed with it. The hash in it
 is the SHA-256 of the canonical JSON (RFC 8785) of every value of the stack file and of
 all gate files: which scripts measure, with which arguments, and which criteria judge.
+The history of HEAD can be rewritten (`git commit --amend`): the ledger remembers too.
 Comments, key order and layout are not in it, because they change nothing. What the stack
 file only names (programs, policies, images) is not in it either: the commit binds that.
 """
@@ -18,14 +19,25 @@ from common.documents import read_yaml
 from common.schema import check
 from evidence.envelope import contract_sha256
 from gating.git import committed_versions
+from gating.ledger_runs import CONTRACT, STARTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from gating.ledger_chain import Entry
     from stack.model import Stack
 
-__all__ = ["LOCK", "Lock", "bump", "check_contract", "contract_sha256", "read_lock"]
+__all__ = [
+    "LOCK",
+    "Lock",
+    "bump",
+    "check_contract",
+    "check_logged",
+    "contract_sha256",
+    "logged_contracts",
+    "read_lock",
+]
 
 LOCK = "contract.lock.yaml"
 _COMMENT = """\
@@ -109,13 +121,60 @@ def check_contract(stack: Stack, lock_path: Path) -> str:
     return now
 
 
-def bump(stack: Stack, lock_path: Path, taken: Iterable[int] = ()) -> Lock:
+def logged_contracts(entries: Iterable[Entry], stack_name: str) -> list[tuple[int, str]]:
+    """Version and hash of every contract of a stack that the ledger has seen.
+
+    From `contract` entries, and from starts: the bump may have been logged elsewhere.
+    """
+    found = []
+    for entry in entries:
+        fields = entry.fields
+        if entry.entry == CONTRACT and fields["stack"] == stack_name:
+            found.append((int(fields["version"]), str(fields["sha256"])))
+        elif entry.entry == STARTED and fields["stack"]["name"] == stack_name:
+            version = fields.get("contract_version")
+            if version is not None and fields["rehearsal"] is False:
+                found.append((int(version), str(fields["contract_sha256"])))
+    return found
+
+
+def check_logged(entries: Sequence[Entry], stack_name: str, version: int, sha256: str) -> None:
+    """Hold a locked contract against what the ledger has seen.
+
+    Args:
+        entries: verified ones, all of them.
+        stack_name: whose contract it is.
+        version: of its lock.
+        sha256: of its lock.
+
+    Raises:
+        ConfigurationError: the version had another hash, or a newer one was logged.
+
+    Source: requirements G7.
+    """
+    logged = logged_contracts(entries, stack_name)
+    helps = "undo the change, or run `python scripts/ledger.py contract --bump` with this --stack"
+    for known, other in logged:
+        if known == version and other != sha256:
+            raise ConfigurationError(
+                f"the contract of {stack_name} has changed without a higher version: expected "
+                f"{other} (version {version} in the ledger), got {sha256}: {helps}"
+            )
+    newest = max((known for known, _ in logged), default=version)
+    if newest > version:
+        raise ConfigurationError(
+            f"the contract of {stack_name} is an old one: expected version {newest} or higher "
+            f"(the ledger has it), got {version}: {helps}"
+        )
+
+
+def bump(stack: Stack, lock_path: Path, taken: Iterable[tuple[int, str]] = ()) -> Lock:
     """Lock the contract as it is now; a lock that fits already stays as it is.
 
     Args:
         stack: the stack, as it is now.
         lock_path: its lock file, which is written.
-        taken: versions that the ledger has seen besides those of the file and its history.
+        taken: version and hash of contracts that the ledger has seen (`logged_contracts`).
 
     Raises:
         ConfigurationError: the file there is another stack's, broken, or can't be written.
@@ -124,12 +183,13 @@ def bump(stack: Stack, lock_path: Path, taken: Iterable[int] = ()) -> Lock:
     if old and old.stack != stack.name:
         check_contract(stack, lock_path)
     now = contract_sha256(stack)
-    committed = _committed(lock_path)
-    others = [version for version, sha256 in committed if sha256 != now]
-    if old and old.sha256 == now and old.version > max(others, default=0):
+    taken = [*taken]
+    seen = [*_committed(lock_path), *taken]
+    others = [version for version, sha256 in seen if sha256 != now]
+    newest = max((version for version, _ in taken), default=0)
+    if old and old.sha256 == now and old.version >= max(newest, 1 + max(others, default=0)):
         return old
-    known = [*others, *(version for version, _ in committed), *taken, old.version if old else 0]
-    version = max(known) + 1
+    version = max([*(version for version, _ in seen), old.version if old else 0]) + 1
     history = (*(old.history if old else ()), (version, now))
     lock = Lock(stack.name, version, now, history)
     _write(lock_path, lock)

@@ -115,10 +115,9 @@ class GateRun:
 
     def _look_again(self, stack: Stack, recorder: Recorder) -> None:
         """The services ran from the working tree: it has to be what it was at the start."""
-        from common.folders import ROOT
-        from evidence.envelope import look_at_commit
+        from evidence.envelope import KIT_FOLDER, look_at_commit
 
-        folders = {"commit": stack.here, "kit_commit": ROOT}
+        folders = {"commit": stack.here, "kit_commit": KIT_FOLDER}
         changed = [
             f"the {name.replace('_', ' ')} or its working tree changed during the run"
             for name, folder in folders.items()

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from evidence.judging import INCONCLUSIVE
+from evidence.judging import INCONCLUSIVE, PASSED
 from gating.ledger_runs import (
     CONTRACT,
     ENDED,
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 RUNNING, ABANDONED = "running", "abandoned"
 NOT_RUN, REHEARSED_ONLY = "not run", "rehearsed only"
-COLUMNS = ("gate", "status", "run", "commit", "date", "next step")
+DOES_NOT_COUNT = "passed, does not count"
+COLUMNS = ("gate", "status", "run", "commit", "runtime", "date", "next step")
 LOG_COLUMNS = ("seq", "time", "entry", "gate", "run", "what")
 # Whatever could steer a terminal, break a line or turn text around.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
@@ -41,6 +42,7 @@ class GateStatus:
     status: str
     run_id: str
     commit: str
+    runtime: str
     date_utc: str
     next_step: str
 
@@ -68,10 +70,11 @@ def gate_status(
     """
     status, run = _standing(gate_runs(entries, gate, stack_name), is_alive)
     if run is None:
-        return GateStatus(gate, status, "", "", "", next_step)
+        return GateStatus(gate, status, "", "", "", "", next_step)
     commit = short(run.commit_sha) if run.commit_sha else "unknown"
     commit += " with changes" if run.commit_dirty else ""
-    return GateStatus(gate, status, run.run_id, commit, run.time_utc[:10], next_step)
+    where = (commit, run.runtime or "unknown")
+    return GateStatus(gate, status, run.run_id, *where, run.time_utc[:10], next_step)
 
 
 def _standing(
@@ -82,10 +85,13 @@ def _standing(
     for run in by_age:
         if run.open and is_alive(run.pid, run.birth):
             return RUNNING, run
-    counted = [run for run in by_age if run.passed or run.failed]
+    counted = [run for run in by_age if run.failed or (run.passed and run.doubt is None)]
     if counted:
         return str(counted[-1].verdict), counted[-1]
-    real = [run for run in by_age if not run.rehearsal and not run.reservations]
+    real = [run for run in by_age if not run.rehearsal]
+    passed = [run for run in real if run.verdict == PASSED]
+    if passed:
+        return f"{DOES_NOT_COUNT}: {passed[-1].doubt}", passed[-1]
     if real:
         return (ABANDONED if real[-1].open else INCONCLUSIVE), real[-1]
     if by_age:
@@ -98,13 +104,29 @@ def log_rows(
 ) -> list[tuple[str, ...]]:
     """The execution log: a row for each entry, with nothing left out."""
     runs = {(run.gate, run.run_id): run for run in gate_runs(entries)}
+    replaced = _replaced(entries)
     rows: list[tuple[str, ...]] = []
     for entry in entries:
         gate, run_id = (str(entry.fields.get(key, "")) for key in ("gate", "run_id"))
-        what = _what(entry, runs.get((gate, run_id)), is_alive)
+        what = _what(entry, runs.get((gate, run_id)), is_alive) + replaced.get(entry.seq, "")
         time = entry.time_utc[:19].replace("T", " ")
         rows.append((str(entry.seq), time, entry.entry, gate, run_id, what))
     return rows
+
+
+def _replaced(entries: Sequence[Entry]) -> dict[int, str]:
+    """What to say of a root cause that another one has replaced, and of that one."""
+    newest: dict[tuple[object, object], int] = {}
+    said: dict[int, str] = {}
+    for entry in entries:
+        if entry.entry != RESOLVE:
+            continue
+        key = (entry.fields.get("gate"), entry.fields.get("run_id"))
+        if key in newest:
+            said[newest[key]] = said.get(newest[key], "") + f" (replaced by entry {entry.seq})"
+            said[entry.seq] = f" (replaces entry {newest[key]})"
+        newest[key] = entry.seq
+    return said
 
 
 def _what(entry: Entry, run: LoggedRun | None, is_alive: Callable[[int, str], bool]) -> str:

@@ -27,7 +27,8 @@ class LoggedRun:
         verdict: None as long as no end is recorded.
         reservations: why it can't count for a release, such as "shortened: …".
         requires: the gate that had to pass before.
-        resolved: the `resolve` entry of a failed run.
+        kit_sha: the commit of the Proof Pack itself; None in old lines and without git.
+        resolved: the newest `resolve` entry of a failed run.
     """
 
     gate: str
@@ -46,6 +47,9 @@ class LoggedRun:
     stack_sha256: str
     pid: int
     birth: str
+    runtime: str | None = None
+    kit_sha: str | None = None
+    kit_dirty: bool | None = None
     resolved: Entry | None = None
 
     @property
@@ -57,6 +61,19 @@ class LoggedRun:
     def passed(self) -> bool:
         """Whether it counts as a pass: in full, and no rehearsal."""
         return self.verdict == PASSED and not self.rehearsal and not self.reservations
+
+    @property
+    def doubt(self) -> str | None:
+        """Why its pass can open no gate, whatever is asked; None where it may."""
+        doubts = {
+            "a rehearsal": self.rehearsal,
+            next(iter(self.reservations), ""): bool(self.reservations),
+            "no commit is known": self.commit_sha is None,
+            "the working tree had changes": self.commit_dirty is not False,
+            "the commit of the Proof Pack is not known": self.kit_sha is None,
+            "the Proof Pack had changes": self.kit_dirty is not False,
+        }
+        return next((why for why, holds in doubts.items() if holds), None)
 
     @property
     def open(self) -> bool:
@@ -108,6 +125,7 @@ def _run(start: Entry | None, end: Entry | None, cause: Entry | None) -> LoggedR
     begun = start.fields if start else {}
     fields: Mapping[str, Any] = {**begun, **newest.fields}
     commit, stack = fields.get("commit") or {}, fields.get("stack") or {}
+    kit = fields.get("kit_commit") or {}
     return LoggedRun(
         gate=str(fields.get("gate")),
         run_id=str(fields.get("run_id")),
@@ -128,6 +146,9 @@ def _run(start: Entry | None, end: Entry | None, cause: Entry | None) -> LoggedR
         stack_sha256=str(stack.get("sha256")),
         pid=int(fields.get("pid") or 0),
         birth=str(fields.get("birth") or ""),
+        runtime=fields.get("runtime"),
+        kit_sha=kit.get("sha"),
+        kit_dirty=kit.get("dirty"),
         resolved=cause if cause and cause.seq > newest.seq else None,
     )
 
@@ -139,6 +160,7 @@ def started_fields(
     *,
     requires: str | None,
     rehearsal: bool,
+    contract_version: int | None = None,
 ) -> dict[str, object]:
     """The fields of `gate_started`, with the identity of this process.
 
@@ -148,12 +170,15 @@ def started_fields(
         envelope: of the run's evidence (evidence/envelope.py).
         requires: the gate that had to pass before.
         rehearsal: whether it is one.
+        contract_version: of the lock that was checked; None where none was.
     """
     from stack.records import birth
 
     pid = os.getpid()
+    version = {} if contract_version is None else {"contract_version": contract_version}
     return {
         **_run_fields(gate, run_id, envelope, rehearsal=rehearsal),
+        **version,
         "requires": requires,
         "pid": pid,
         "birth": birth(pid),
@@ -199,6 +224,7 @@ def _run_fields(
         "rehearsal": rehearsal,
         "runtime": envelope["runtime"],
         "commit": dict(envelope["commit"]),
+        "kit_commit": dict(envelope["kit_commit"]),
         "contract_sha256": envelope["contract_sha256"],
         "stack": {key: envelope["stack"][key] for key in ("name", "sha256")},
     }

@@ -5,11 +5,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from common.cli import ConfigurationError
+from common.folders import ROOT
 from evidence.envelope import commit_of, contract_sha256
+from gating.contract import lock_path_of
 from gating.gate_file import gate_names, load_gate
 from gating.git import is_ancestor
-from gating.ledger_rules import GateError, Subject, check_may_start, why_not_passed
+from gating.ledger_contract import check_locked
+from gating.ledger_passes import Subject, why_not_passed
+from gating.ledger_rules import GateError, check_may_start
 from gating.ledger_runs import gate_runs, process_lives, short
+from stack.runtime import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +32,20 @@ def required_gates(entries: Sequence[Entry]) -> dict[str, str | None]:
     return found
 
 
-def subject_of(stack: Stack) -> dict[str, Any]:
-    """What a run that started now would be of."""
+def subject_of(stack: Stack, runtime: str | None = None) -> dict[str, Any]:
+    """What a run that started now would be of.
+
+    Raises:
+        ConfigurationError: the stack file has no such runtime.
+    """
+    if runtime is not None and runtime not in stack.runtimes:
+        known = ", ".join(stack.runtimes)
+        raise ConfigurationError(f"--runtime {runtime}: expected one of {known}")
+    external = stack.service(stack.workload.service).overridden
     return {
-        "commit": commit_of(stack.here),
+        "commit": {"sha": None, "dirty": None} if external else commit_of(stack.here),
+        "kit_commit": commit_of(ROOT),
+        "runtime": EXTERNAL if external else runtime or stack.runtimes[0],
         "contract_sha256": contract_sha256(stack),
         "stack_sha256": stack.sha256,
     }
@@ -54,12 +70,10 @@ def next_step(
         is_alive: whether the process of this pid and birth still lives.
         now: of `subject_of`.
     """
-    sha = now["commit"]["sha"]
-    if sha is not None and now["commit"]["dirty"] is False:
-        subject = Subject(sha, now["contract_sha256"], now["stack_sha256"])
-        if why_not_passed(entries, gate, subject, stack.name) is None:
-            return f"none: it stands for commit {short(sha)}"
+    if _stands(entries, gate, stack, now):
+        return f"none: it stands for commit {short(now['commit']['sha'])}"
     try:
+        check_locked(entries, stack, lock_path_of(stack))  # as run_gate.py does, at first
         check_may_start(
             entries,
             gate,
@@ -70,6 +84,18 @@ def next_step(
             is_alive=is_alive,
             stack_name=stack.name,
         )
-    except GateError as problem:
-        return str(problem).removeprefix(f"{gate} can't start: ")
-    return f"run `nox -s {gate}`"
+    except (ConfigurationError, GateError) as problem:
+        return " ".join(str(problem).split()).removeprefix(f"{gate} can't start: ")
+    usual = now["runtime"] in {stack.runtimes[0], EXTERNAL}
+    return f"run `nox -s {gate}{'' if usual else ' -- --runtime ' + now['runtime']}`"
+
+
+def _stands(entries: Sequence[Entry], gate: str, stack: Stack, now: Mapping[str, Any]) -> bool:
+    """Whether its pass is of what a run that started now would be of."""
+    commits = (now["commit"], now["kit_commit"])
+    if any(commit["sha"] is None or commit["dirty"] is not False for commit in commits):
+        return False
+    sha, kit_sha = (commit["sha"] for commit in commits)
+    hashes = (now["contract_sha256"], now["stack_sha256"])
+    subject = Subject(sha, *hashes, runtime=now["runtime"], kit_sha=kit_sha)
+    return why_not_passed(entries, gate, subject, stack.name) is None

@@ -11,9 +11,10 @@ from evidence.envelope import make_envelope
 from evidence.judging import FAILED, INCONCLUSIVE
 from evidence.manifest import MANIFEST
 from evidence.session import run_recorded
-from gating.contract import check_contract, lock_path_of
+from gating.contract import check_contract, check_logged, lock_path_of, read_lock
 from gating.frame import LAST_STEP, SCHEMA
 from gating.git import is_ancestor
+from gating.ledger_bundles import check_bundles_known
 from gating.ledger_failures import record_sealed_failures
 from gating.ledger_rules import check_may_start
 from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields
@@ -41,14 +42,17 @@ def run_in_ledger(run: GateRun, ledger: Ledger, runtime: Runtime, key: SigningKe
         LedgerError: the ledger is not what the key has signed.
         ArtifactError: no evidence could be written; the ledger says that it is inconclusive.
     """
-    allowed = _rules(run, runtime.stack, runtime.name)
+    version = None if run.rehearsal else _contract_version(runtime.stack)
+    allowed = _rules(run, runtime.stack, runtime.name, version)
 
     def open_recorder() -> Recorder:
+        if not run.rehearsal:
+            check_bundles_known(ledger.entries(), run.options.output_dir, key.public)
         record_sealed_failures(ledger, run.options.output_dir, key.public)
         allowed(ledger.entries())  # before a folder is made
         recorder = run.open(runtime.stack, runtime, key)
         try:
-            entry = ledger.append_if(allowed, STARTED, **_start(run, recorder))
+            entry = ledger.append_if(allowed, STARTED, **_start(run, recorder, version))
             # Signed with the evidence, so that a ledger put back to before it is found out.
             recorder.facts["gate"]["ledger_sha256"] = entry.sha256
             # At once: who kills the run after this gains nothing.
@@ -84,12 +88,21 @@ def _record_end(run: GateRun, recorder: Recorder, ledger: Ledger) -> None:
         ledger.append(ENDED, **_end(run, recorder))
 
 
-def _rules(run: GateRun, stack: Stack, runtime: str) -> Callable[[Sequence[Entry]], None]:
+def _contract_version(stack: Stack) -> int:
+    """The version under which the contract is locked as it is now."""
+    lock_path = lock_path_of(stack)
+    check_contract(stack, lock_path)
+    return read_lock(lock_path).version
+
+
+def _rules(
+    run: GateRun, stack: Stack, runtime: str, version: int | None
+) -> Callable[[Sequence[Entry]], None]:
     envelope: dict[str, Any] = make_envelope(SCHEMA, stack, runtime, run.command)
-    if not run.rehearsal:
-        check_contract(stack, lock_path_of(stack))
 
     def allowed(entries: Sequence[Entry]) -> None:
+        if version is not None:
+            check_logged(entries, stack.name, version, envelope["contract_sha256"])
         check_may_start(
             entries,
             run.gate.name,
@@ -100,18 +113,21 @@ def _rules(run: GateRun, stack: Stack, runtime: str) -> Callable[[Sequence[Entry
             rehearsal=run.rehearsal,
             is_ancestor=functools.partial(is_ancestor, stack.here),
             stack_name=stack.name,
+            runtime=runtime,
+            kit_commit=envelope["kit_commit"],
         )
 
     return allowed
 
 
-def _start(run: GateRun, recorder: Recorder) -> dict[str, object]:
+def _start(run: GateRun, recorder: Recorder, version: int | None) -> dict[str, object]:
     return started_fields(
         run.gate.name,
         recorder.folder.run_id,
         recorder.envelope,
         requires=run.gate.requires,
         rehearsal=run.rehearsal,
+        contract_version=version,
     )
 
 

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from fakes.system import stack_value
+from ledgers import History
 
 from common.cli import ConfigurationError
 from evidence import envelope
-from gating.contract import LOCK, Lock, bump, check_contract, contract_sha256, read_lock
+from gating.contract import (
+    LOCK,
+    Lock,
+    bump,
+    check_contract,
+    check_logged,
+    contract_sha256,
+    read_lock,
+)
 from gating.git import commit_exists, committed_versions, is_ancestor
 from stack.load import load_stack
 
@@ -167,7 +176,51 @@ def test_two_branches_that_bumped_are_told_apart(stack: Stack, lock: Path, gates
 
 
 def test_versions_that_the_ledger_has_seen_are_taken(stack: Stack, checkout: Path) -> None:
-    assert bump(stack, checkout / LOCK, taken=[7]).version == 8
+    assert bump(stack, checkout / LOCK, taken=[(7, "e" * 64)]).version == 8
+
+
+def test_a_lock_whose_version_the_ledger_knows_as_another_is_bumped(
+    stack: Stack, lock: Path
+) -> None:
+    now = contract_sha256(stack)
+    assert bump(stack, lock, taken=[(1, now)]).version == 1
+    assert bump(stack, lock, taken=[(1, "e" * 64)]).version == 2
+    assert bump(stack, lock, taken=[(5, now)]).version == 6
+
+
+OLD, NEW = "d" * 64, "e" * 64
+
+
+@pytest.mark.parametrize("kind", ["contract", "gate_started"])
+def test_the_ledger_remembers_what_was_amended_away(kind: str) -> None:
+    history = History()
+
+    def log(version: int, sha256: str, name: str = "mine") -> None:
+        if kind == "contract":
+            history.add("contract", stack=name, version=version, sha256=sha256)
+        else:
+            history.run("gate1", "passed", contract_version=version, contract=sha256, name=name)
+
+    check_logged(history.entries, "mine", 1, OLD)
+    log(1, OLD)
+    log(7, NEW, name="theirs")
+    check_logged(history.entries, "mine", 1, OLD)
+    check_logged(history.entries, "mine", 2, NEW)
+    with pytest.raises(ConfigurationError, match=rf"without a higher version: expected {OLD}"):
+        check_logged(history.entries, "mine", 1, NEW)
+    log(2, NEW)
+    with pytest.raises(ConfigurationError, match=r"expected version 2 or higher .* got 1"):
+        check_logged(history.entries, "mine", 1, OLD)
+    check_logged(history.entries, "mine", 3, OLD)
+
+
+def test_a_rehearsal_logs_no_contract() -> None:
+    """It checks no lock."""
+    history = History()
+    history.run("gate1", "passed", rehearsal=True, contract=OLD, contract_version=1)
+    check_logged(history.entries, "mine", 1, NEW)
+    history.run("gate1", "passed", contract=OLD)  # a line from before versions were written
+    check_logged(history.entries, "mine", 1, NEW)
 
 
 def test_outside_of_a_checkout_the_lock_still_holds(tmp_path: Path, gates: Path) -> None:

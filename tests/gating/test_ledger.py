@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from bundles import KeyPair, make_key
-from ledgers import CONTRACT
+from ledgers import CONTRACT, envelope
 
 from common.cli import ConfigurationError
 from evidence.redact import Redactor
 from gating import ledger as ledger_module
 from gating.ledger import Ledger, LedgerError, verify
+from gating.ledger_runs import started_fields
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,21 @@ def test_an_entry_of_another_form_is_refused(ledger: Ledger, path: Path) -> None
     with pytest.raises(LedgerError, match="at most 1048576 bytes"):
         ledger.append("contract", stack="x" * (1 << 20), version=1, sha256=CONTRACT)
     assert not path.exists()
+
+
+def test_a_start_may_name_contract_version_and_kit(ledger: Ledger) -> None:
+    """Lines from before they were recorded have neither, and stay valid."""
+    start = started_fields(
+        "gate1", "20260101-000000", envelope(), requires=None, rehearsal=False, contract_version=3
+    )
+    assert ledger.append("gate_started", **start).fields["contract_version"] == 3
+    old = {name: start[name] for name in start if name not in {"contract_version", "kit_commit"}}
+    ledger.append("gate_started", **old)
+    for wrong in ({"contract_version": 0}, {"contract_version": "3"}, {"kit_commit": {"sha": "x"}}):
+        with pytest.raises(ConfigurationError, match="ledger entry gate_started"):
+            ledger.append("gate_started", **old | wrong)
+    without = started_fields("gate1", "20260101-000000", envelope(), requires=None, rehearsal=False)
+    assert "contract_version" not in without
 
 
 def test_one_that_is_not_allowed_appends_nothing(ledger: Ledger, path: Path, pair: KeyPair) -> None:

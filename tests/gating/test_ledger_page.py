@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from ledgers import CONTRACT, OTHER_COMMIT, History
+from ledgers import COMMIT, CONTRACT, OTHER_COMMIT, History
 
 from gating.ledger_page import gate_status, log_rows, markdown_table, text_table
 
@@ -20,6 +22,7 @@ def status(history: History, *, alive: bool = False) -> str:
 def row(history: History, *, alive: bool = False) -> tuple[str, str, str, str]:
     found = gate_status(history.entries, "gate1", "go on", is_alive=lambda _pid, _birth: alive)
     assert found.next_step == "go on"
+    assert found.runtime == ("process" if found.run_id else "")
     return found.status, found.run_id, found.commit, found.date_utc
 
 
@@ -29,8 +32,10 @@ def test_a_gate_without_a_run_says_so(history: History) -> None:
 
 
 def test_the_row_names_run_commit_and_date(history: History) -> None:
-    run_id = history.run("gate1", "passed", dirty=True)
-    assert row(history) == ("passed", run_id, "aaaaaaa with changes", "2026-01-01")
+    run_id = history.run("gate1", "passed")
+    assert row(history) == ("passed", run_id, "aaaaaaa", "2026-01-01")
+    history.run("gate1", "failed", dirty=True)
+    assert row(history)[2] == "9999999 with changes"
     history.run("gate1", "failed", commit=None, dirty=None)
     assert row(history)[2] == "unknown"
 
@@ -51,9 +56,41 @@ def test_rehearsals_alone_are_named_so(verdict: str, history: History) -> None:
     assert status(history) == "rehearsed only"
 
 
-def test_a_shortened_pass_is_no_pass(history: History) -> None:
-    history.run("gate1", "passed", reservations=("shortened",))
-    assert status(history) == "rehearsed only"
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"reservations": ("shortened: 1 h",)}, "shortened: 1 h"),
+        ({"commit": None, "dirty": None}, "no commit is known"),
+        ({"dirty": True}, "the working tree had changes"),
+        ({"dirty": None}, "the working tree had changes"),
+        ({"kit_dirty": True}, "the Proof Pack had changes"),
+        ({"kit": None, "kit_dirty": None}, "the commit of the Proof Pack is not known"),
+    ],
+)
+def test_a_pass_that_does_not_count_says_why(
+    facts: dict[str, Any], why: str, history: History
+) -> None:
+    history.run("gate1", "passed", **facts)
+    assert status(history) == f"passed, does not count: {why}"
+    history.run("gate1", "passed")
+    history.run("gate1", "passed", **facts)
+    assert status(history) == "passed"
+
+
+def test_the_runtime_is_shown(history: History) -> None:
+    history.run("gate1", "passed", runtime="compose")
+    assert gate_status(history.entries, "gate1", "").runtime == "compose"
+
+
+def test_a_cause_that_was_replaced_stays_and_says_so(history: History) -> None:
+    failed = history.run("gate1", "failed")
+    for fix in (OTHER_COMMIT, COMMIT, COMMIT):
+        history.resolve("gate1", failed, fix=fix)
+    assert [found[-1] for found in log_rows(history.entries)[2:]] == [
+        "root cause: a leak; fixed by 1234abc (replaced by entry 4)",
+        "root cause: a leak; fixed by aaaaaaa (replaces entry 3) (replaced by entry 5)",
+        "root cause: a leak; fixed by aaaaaaa (replaces entry 4)",
+    ]
 
 
 def test_an_abandoned_run_is_shown(history: History) -> None:
@@ -73,8 +110,8 @@ def test_the_log_has_every_entry_in_words(history: History) -> None:
     rows = log_rows(history.entries, lambda _pid, _birth: False)
     assert [found[0] for found in rows] == [str(number) for number in range(1, 8)]
     assert [found[-1] for found in rows] == [
-        "run on commit aaaaaaa",
-        "run failed on commit aaaaaaa (shortened: 1 h)",
+        "run on commit 9999999",
+        "run failed on commit 9999999 (shortened: 1 h)",
         "root cause: a leak; fixed by 1234abc",
         "examined: all; changes: much; by: Ann",
         "rehearsal on commit aaaaaaa, abandoned",

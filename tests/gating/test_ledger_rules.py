@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ledgers import COMMIT, CONTRACT, OTHER_COMMIT, STACK, History
+from ledgers import BROKEN, COMMIT, CONTRACT, KIT, OTHER_COMMIT, STACK, History, is_ancestor
 
 from gating.ledger_rules import GateError, check_may_start
 from gating.ledger_runs import gate_runs, process_lives, started_fields
@@ -29,9 +29,9 @@ def ask(
     commit: str | None = COMMIT,
     dirty: bool | None = False,
     rehearsal: bool = False,
-    contains: Callable[[str, str], bool] = lambda _fix, _commit: True,
+    contains: Callable[[str, str], bool] = is_ancestor,
     alive: bool = False,
-    stack_name: str | None = None,
+    **more: Any,
 ) -> None:
     check_may_start(
         history.entries,
@@ -43,7 +43,7 @@ def ask(
         rehearsal=rehearsal,
         is_ancestor=contains,
         is_alive=lambda _pid, _birth: alive,
-        stack_name=stack_name,
+        **more,
     )
 
 
@@ -94,6 +94,68 @@ def test_a_pass_of_anything_else_does_not_count(
     assert line.startswith("gate2 can't start: gate1 has not passed on commit aaaaaaa")
     assert words in line
     assert line.endswith(": run `nox -s gate1`")
+
+
+NOW: dict[str, Any] = {"runtime": "process", "kit_commit": {"sha": KIT, "dirty": False}}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "command"),
+    [
+        (
+            {"runtime": "compose"},
+            "on this runtime: expected process, got compose in run 20260101-000000",
+            "nox -s gate1 -- --runtime process",
+        ),
+        ({"kit": OTHER_COMMIT}, "with this Proof Pack: expected fffffff, got 1234abc", ""),
+        ({"kit": None}, "with this Proof Pack: expected fffffff, got an unknown commit", ""),
+        ({"kit_dirty": True}, "with this Proof Pack: expected no changes in it, got some", ""),
+        ({"kit_dirty": None}, "with this Proof Pack: expected no changes in it, got some", ""),
+    ],
+)
+def test_a_pass_on_another_runtime_or_with_another_kit_does_not_count(
+    facts: dict[str, Any], words: str, command: str, history: History
+) -> None:
+    history.run("gate1", "passed", **facts)
+    line = refusal(history, "gate2", "gate1", **NOW)
+    assert words in line
+    assert line.endswith(f": run `{command or 'nox -s gate1'}`")
+    history.run("gate1", "passed")
+    ask(history, "gate2", "gate1", **NOW)
+
+
+def test_the_pass_before_the_pass_is_of_this_runtime_as_well(history: History) -> None:
+    history.run("gate1", "passed", runtime="compose")
+    history.run("gate2", "passed", requires="gate1")
+    assert "on this runtime" in refusal(history, "gate3", "gate2", **NOW)
+
+
+def test_a_line_without_kit_and_runtime_opens_nothing(history: History) -> None:
+    history.run("gate1", "passed")
+    old = {**history.entries[-1].fields}
+    del old["kit_commit"], old["runtime"]
+    history.entries[:] = []
+    history.add("gate_ended", **old)
+    assert "with this Proof Pack" in refusal(history, "gate2", "gate1", **NOW)
+    facts = {"runtime": "process"}
+    assert "got an unknown one" in refusal(history, "gate2", "gate1", **facts)
+    ask(history, "gate2", "gate1")  # who does not compare them does not mind
+
+
+@pytest.mark.parametrize(
+    ("kit", "words"),
+    [
+        ({"sha": KIT, "dirty": True}, "the Proof Pack has changes, and gate1 has to have passed"),
+        ({"sha": KIT, "dirty": None}, "the Proof Pack has changes"),
+        ({"sha": None, "dirty": None}, "the commit of the Proof Pack is not known"),
+    ],
+)
+def test_a_changed_kit_is_not_what_the_predecessor_passed_with(
+    kit: dict[str, Any], words: str, history: History
+) -> None:
+    history.run("gate1", "passed")
+    assert words in refusal(history, "gate2", "gate1", kit_commit=kit)
+    ask(history, "gate1", kit_commit=kit)  # which requires none
 
 
 @pytest.mark.parametrize("verdict", ["failed", "inconclusive"])
@@ -230,16 +292,42 @@ def test_every_failure_needs_a_cause_not_the_newest_alone(history: History) -> N
 def test_a_rerun_contains_the_fix(history: History) -> None:
     failed = history.run("gate1", "failed")
     history.resolve("gate1", failed, fix=OTHER_COMMIT)
-    asked: list[tuple[str, str]] = []
-
-    def contains(fix: str, commit: str) -> bool:
-        asked.append((fix, commit))
-        return False
-
-    line = refusal(history, "gate1", contains=contains)
-    assert f"commit aaaaaaa lacks 1234abc, the fix of run {failed}" in line
-    assert asked == [(OTHER_COMMIT, COMMIT)]
+    line = refusal(history, "gate1", commit=BROKEN)
+    assert f"commit 9999999 lacks 1234abc, the fix of run {failed}" in line
     assert "an unknown commit lacks" in refusal(history, "gate1", commit=None)
+    ask(history, "gate1")
+
+
+@pytest.mark.parametrize(
+    ("failed_on", "fix", "words"),
+    [
+        (COMMIT, COMMIT, "aaaaaaa, given as the fix of run {}, is the commit that failed"),
+        (COMMIT, BROKEN, "9999999, given as the fix of run {}, was already part of the commit"),
+        ("e" * 40, "e" * 40, "is the commit that failed"),  # even where git has lost it
+    ],
+)
+def test_what_the_failed_commit_contained_is_no_fix(
+    failed_on: str, fix: str, words: str, history: History
+) -> None:
+    failed = history.run("gate1", "failed", commit=failed_on)
+    history.resolve("gate1", failed, fix=fix)
+    line = refusal(history, "gate1")
+    assert words.format(failed) in line
+    assert f"resolve it again: `python scripts/ledger.py resolve {failed}" in line
+
+
+def test_the_newest_cause_counts_and_a_worse_one_is_refused(history: History) -> None:
+    failed = history.run("gate1", "failed", commit=OTHER_COMMIT)
+    history.resolve("gate1", failed, fix=BROKEN)
+    refusal(history, "gate1")
+    history.resolve("gate1", failed, fix=COMMIT)
+    ask(history, "gate1")
+    history.resolve("gate1", failed, fix=OTHER_COMMIT)
+    assert "is the commit that failed" in refusal(history, "gate1")
+
+
+def test_of_a_commit_that_is_not_known_no_fix_is_refused(history: History) -> None:
+    history.resolve("gate1", history.run("gate1", "failed", commit=None))
     ask(history, "gate1")
 
 
@@ -294,7 +382,14 @@ def test_failures_before_a_pass_are_not_counted_again(history: History) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", [{"rehearsal": True}, {"dirty": True}, {"reservations": ("shortened",)}]
+    "facts",
+    [
+        {"rehearsal": True},
+        {"dirty": True},
+        {"reservations": ("shortened",)},
+        {"kit_dirty": True},
+        {"kit": None},
+    ],
 )
 def test_a_pass_that_does_not_count_ends_no_row_of_failures(
     facts: dict[str, Any], history: History
