@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import socket
@@ -64,6 +65,22 @@ def test_another_version_than_the_locked_one_fails(
     assert what == "failed"
     assert "expected psutil 0.1, got" in why
     assert "make bootstrap" in why
+
+
+@pytest.mark.parametrize(("name", "expected"), [("psutil", "failed"), ("locust", "passed")])
+def test_a_missing_package_fails_unless_only_other_machines_need_it(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    """A fresh `make smoke` has no Locust: the worker script brings its own group."""
+    version = importlib.metadata.version
+
+    def without(wanted: str) -> str:
+        if wanted == name:
+            raise importlib.metadata.PackageNotFoundError(wanted)
+        return version(wanted)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    assert outcome(around, "packages-locked")[0] == expected
 
 
 def test_a_taken_port_fails_and_names_its_owner(around: Surroundings) -> None:

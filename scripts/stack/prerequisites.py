@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 MINIMUM_FREE_BYTES = 256 << 20
 # Images of a database, a queue and the services, and their volumes.
 MINIMUM_ENGINE_BYTES = 2 << 30
-_DEPENDENCY = re.compile(r'^# +"([A-Za-z0-9._-]+)')
+_DEPENDENCY = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -241,15 +242,10 @@ def run_checks(
 
 
 def _script_dependencies() -> set[str]:
-    """The packages in the PEP 723 headers of scripts/*.py."""
-    found: set[str] = set()
-    for path in (ROOT / "scripts").glob("*.py"):
-        for line in path.read_text("utf-8").splitlines():
-            if line == "# ///" and found:
-                break
-            if match := _DEPENDENCY.match(line):
-                found.add(match[1].lower())
-    return found
+    """The packages of the group `scripts`; what only a worker on another machine needs is none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    found = (_DEPENDENCY.match(item) for item in project["dependency-groups"]["scripts"])
+    return {match[0].lower() for match in found if match}
 
 
 def surroundings(
