@@ -140,18 +140,13 @@ def _statuses(entries: Sequence[Entry], stack: Stack, runtime: str | None) -> li
 def verify(options: argparse.Namespace) -> Exit:
     """Hold the ledger against a public key, and against a head that is remembered."""
     from evidence.public_key import load_public_key
-    from gating.ledger import LedgerError
     from gating.ledger import verify as verified
     from gating.ledger_bundles import check_bundles_known
 
     key = load_public_key(options.key)
-    try:
-        entries = verified(_path(options), key)
-        _check_remembered(entries, options.head_sha256)
-        check_bundles_known(entries, _path(options).parent, key)
-    except LedgerError as problem:
-        print(f"REFUSED {' '.join(str(problem).split())}")
-        return Exit.FAILED
+    entries = verified(_path(options), key)
+    _check_remembered(entries, options.head_sha256)
+    check_bundles_known(entries, _path(options).parent, key)
     if not entries:
         raise ScriptError(f"expected a ledger {_path(options)}, got none: run a gate first")
     print(f"verified: {len(entries)} entries, signed by key {key.keyid}")
@@ -294,7 +289,13 @@ def main(argv: Sequence[str] | None = None) -> Exit:
         "remediate": remediate,
         "contract": contract,
     }
-    return commands[options.command](options)
+    from gating.ledger import LedgerError
+
+    try:
+        return commands[options.command](options)
+    except LedgerError as problem:
+        print(f"REFUSED {' '.join(str(problem).split())}")
+        return Exit.FAILED
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from evidence import envelope as envelope_module
 from evidence.envelope import commit_of, contract_sha256
 from gating import gate_file, ledger_steps
 from gating.contract import bump, lock_path_of
-from gating.ledger import Ledger, LedgerError, verify
+from gating.ledger import Ledger, verify
 from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields
 from stack.load import load_stack
 
@@ -73,6 +73,10 @@ class Place:
     def lock(self) -> None:
         stack = load_stack(self.stack_file, {})
         bump(stack, lock_path_of(stack))
+
+    def step(self, gate: str, arguments: str = "") -> str:
+        """The advice to run a gate, as it has to be typed."""
+        return f'run `make {gate} ARGS="{arguments}--stack {self.stack_file}"`'
 
     def commit(self) -> str:
         commit_of.cache_clear()
@@ -138,22 +142,22 @@ def test_the_way_through_the_gates_is_shown(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sha = git(place.checkout, "rev-parse", "HEAD")[:7]
-    wait = f"gate1 has not passed on commit {sha}: run `nox -s gate1`"
+    wait = f"gate1 has not passed on commit {sha}: " + place.step("gate1")
     assert steps(place, capsys) == {
-        "gate1": ("not run", "run `nox -s gate1`"),
+        "gate1": ("not run", place.step("gate1")),
         "gate2": ("not run", wait),
     }
     failed = place.run("gate1", "failed")
     status, step = steps(place, capsys)["gate1"]
     assert status == "failed"
-    assert f"resolve it first: `python scripts/ledger.py resolve {failed}" in step
+    assert f"resolve it first: `.venv/bin/python scripts/ledger.py resolve {failed}" in step
     fix = place.commit()
     place.main("resolve", failed, "--root-cause", "a leak", "--fix-commit", fix)
-    assert steps(place, capsys)["gate1"] == ("failed", "run `nox -s gate1`")
+    assert steps(place, capsys)["gate1"] == ("failed", place.step("gate1"))
     place.run("gate1", "passed")
     assert steps(place, capsys) == {
         "gate1": ("passed", f"none: it stands for commit {fix[:7]}"),
-        "gate2": ("not run", "run `nox -s gate2`"),
+        "gate2": ("not run", place.step("gate2")),
     }
     (place.checkout / "more").touch()
     commit_of.cache_clear()
@@ -189,7 +193,7 @@ def test_a_contract_that_the_ledger_knows_as_another_is_refused_until_it_is_bump
     assert place.main("contract", "--bump") == Exit.PASSED
     assert place.main("contract") == Exit.PASSED
     assert [entry.fields["version"] for entry in place.ledger.entries()] == [1, 2]
-    assert steps(place, capsys)["gate1"][1] == "run `nox -s gate1`"
+    assert steps(place, capsys)["gate1"][1] == place.step("gate1")
 
 
 def test_a_pass_stands_for_its_runtime_and_its_kit(
@@ -205,14 +209,14 @@ def test_a_pass_stands_for_its_runtime_and_its_kit(
     assert "none: it stands" in steps(place, capsys)["gate1"][1]
     gates = shown(place, capsys, "--runtime", "compose")["gates"]
     assert gates[0]["runtime"] == "process"
-    assert gates[0]["next_step"] == "run `nox -s gate1 -- --runtime compose`"
+    assert gates[0]["next_step"] == place.step("gate1", "--runtime compose ")
     assert "on this runtime: expected compose, got process" in gates[1]["next_step"]
-    assert "run `nox -s gate1 -- --runtime compose`" in gates[1]["next_step"]
+    assert place.step("gate1", "--runtime compose ") in gates[1]["next_step"]
     with pytest.raises(ConfigurationError, match="--runtime none: expected one of process"):
         place.main("show", "--runtime", "none")
     (place.kit / "more").touch()
     commit_of.cache_clear()
-    assert steps(place, capsys)["gate1"][1] == "run `nox -s gate1`"
+    assert steps(place, capsys)["gate1"][1] == place.step("gate1")
     assert "the Proof Pack has changes" in steps(place, capsys)["gate2"][1]
 
 
@@ -230,7 +234,7 @@ def test_of_a_system_that_somebody_else_started_no_commit_is_known(
     place.run("gate1", "passed")
     monkeypatch.setenv("THEIR_URL", "http://127.0.0.1:9")
     found = steps(place, capsys)
-    assert found["gate1"][1] == "run `nox -s gate1`"
+    assert found["gate1"][1] == place.step("gate1")
     assert "the commit is not known" in found["gate2"][1]
 
 
@@ -277,12 +281,15 @@ def test_an_empty_ledger_can_be_shown(place: Place, capsys: pytest.CaptureFixtur
     assert not place.output.exists()
 
 
-def test_a_forged_ledger_is_not_shown(place: Place) -> None:
+def test_a_forged_ledger_is_not_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused as `verify` refuses it, with the same exit code."""
     place.run("gate1", "failed")
     path = place.ledger.path
     path.write_text(path.read_text().replace('"failed"', '"passed"'))
-    with pytest.raises(LedgerError, match="expected the head"):
-        place.main("show")
+    assert place.main("show") == Exit.FAILED
+    out = capsys.readouterr().out
+    assert out.startswith("REFUSED ")
+    assert "expected the head" in out
 
 
 def test_verify_names_the_head_to_remember(

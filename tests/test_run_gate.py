@@ -178,7 +178,7 @@ def test_two_failures_need_a_remediation(checkout: Checkout) -> None:
 @pytest.mark.usefixtures("short_is_full")
 def test_a_gate_waits_for_the_one_that_it_requires(checkout: Checkout) -> None:
     """G7: not passed, only rehearsed, passed on another commit: each refused; then it starts."""
-    with pytest.raises(ScriptError, match=r"gate2 can't start: gate1 has not passed.*nox -s gate1"):
+    with pytest.raises(ScriptError, match=r"gate2 can't start: gate1 has not passed.*make gate1"):
         checkout.run(gate="gate2")
     assert checkout.run("--rehearse") == Exit.PASSED
     with pytest.raises(ScriptError, match=r"its rehearsal .* does not count"):
@@ -332,9 +332,14 @@ def test_a_ledger_that_is_put_back_forgets_nothing(checkout: Checkout) -> None:
 
 
 @pytest.mark.usefixtures("short_is_full")
-def test_a_pass_of_a_changed_proof_pack_opens_nothing(checkout: Checkout) -> None:
+def test_a_pass_of_a_changed_proof_pack_opens_nothing(
+    checkout: Checkout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says so before the time is spent."""
     (checkout.output.parent / "kit/system/new.py").write_text("x = 1\n")
     assert checkout.run() == Exit.PASSED
+    said = "warning: the Proof Pack had changes: a pass of gate1 will open no other gate"
+    assert capsys.readouterr().err.startswith(said)
     (checkout.output.parent / "kit/system/new.py").unlink()
     with pytest.raises(ScriptError, match="gate1 has not passed"):
         checkout.run(gate="gate2")

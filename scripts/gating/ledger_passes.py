@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evidence.judging import PASSED
+from gating.commands import gate_command
 from gating.ledger_runs import LoggedRun, gate_runs, short
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Subject:
         stack_sha256: of the stack file alone.
         runtime: how the system is started; any by default.
         kit_sha: the commit of the Proof Pack, unchanged as well; any by default.
+        arguments: that the advised command needs, of `run_arguments`; no part of the comparison.
     """
 
     commit_sha: str
@@ -31,6 +33,7 @@ class Subject:
     stack_sha256: str
     runtime: str | None = None
     kit_sha: str | None = None
+    arguments: str = ""
 
     def is_of(self, run: LoggedRun) -> bool:
         """Whether the run was of this."""
@@ -74,16 +77,19 @@ def why_not_passed(
     seen: set[str] = set()
     while wanted is not None and wanted not in seen:
         seen.add(wanted)
+        command = gate_command(wanted, subject.arguments)
         runs = gate_runs(entries, wanted, stack_name)
         passes = [run for run in runs if run.passed and subject.is_of(run)]
         if not passes:
-            return _nearest(runs, wanted, subject), f"run `{_command(runs, wanted, subject)}`"
+            return _nearest(
+                runs, wanted, subject
+            ), f"run `{gate_command(wanted, subject.arguments)}`"
         last = max(passes, key=lambda run: run.seq)
         later = [run for run in runs if run.failed and run.seq > last.seq]
         if later:
             newest = max(later, key=lambda run: run.seq)
             why = f"{wanted} has failed since it passed (run {newest.run_id} on {newest.where})"
-            return why, f"resolve it, then run `{_command(runs, wanted, subject)}`"
+            return why, f"resolve it, then run `{command}`"
         wanted = last.requires
     return None
 
@@ -103,10 +109,3 @@ def _nearest(runs: Sequence[LoggedRun], gate: str, subject: Subject) -> str:
         run = on_commit[-1]
         return f"{here}: run {run.run_id} does not count ({run.reservations[0]})"
     return f"{here}: it passed on {counted[-1].where}" if counted else here
-
-
-def _command(runs: Sequence[LoggedRun], gate: str, subject: Subject) -> str:
-    """With the runtime where it is not the one that the gate was run on."""
-    elsewhere = any(run.runtime != subject.runtime for run in runs)
-    named = f" -- --runtime {subject.runtime}" if subject.runtime and elsewhere else ""
-    return f"nox -s {gate}{named}"

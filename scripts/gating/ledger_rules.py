@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from common.cli import ScriptError
+from gating.commands import LEDGER_SCRIPT
 from gating.ledger_passes import Subject, why_not_passed
 from gating.ledger_runs import REMEDIATE, LoggedRun, gate_runs, process_lives, short
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gating.ledger_chain import Entry
 
 FAILURES_TO_REMEDIATE = 2
-LEDGER_SCRIPT = "python scripts/ledger.py"
 
 
 class GateError(ScriptError):
@@ -44,6 +44,7 @@ def check_may_start(
     stack_name: str | None = None,
     runtime: str | None = None,
     kit_commit: Mapping[str, object] | None = None,
+    arguments: str = "",
 ) -> None:
     """Hold the start of a gate against everything that the ledger knows.
 
@@ -60,6 +61,7 @@ def check_may_start(
         stack_name: only runs of the stack of this name matter; all by default.
         runtime: that the run would start the system with; not compared by default.
         kit_commit: `sha` and `dirty` of the Proof Pack itself; not compared by default.
+        arguments: that the advised command needs, of `run_arguments`.
 
     Raises:
         GateError: it may not start.
@@ -79,7 +81,7 @@ def check_may_start(
     now = _clean(gate, requires, commit, ("the commit", "the working tree", "on this very commit"))
     kit = ("the commit of the Proof Pack", "the Proof Pack", "with this very one")
     kit_sha = None if kit_commit is None else _clean(gate, requires, kit_commit, kit)
-    subject = Subject(now, contract_sha256, stack_sha256, runtime, kit_sha)
+    subject = Subject(now, contract_sha256, stack_sha256, runtime, kit_sha, arguments)
     reason = why_not_passed(entries, requires, subject, stack_name)
     if reason:
         _refuse(gate, *reason)

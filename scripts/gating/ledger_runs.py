@@ -68,12 +68,10 @@ class LoggedRun:
         doubts = {
             "a rehearsal": self.rehearsal,
             next(iter(self.reservations), ""): bool(self.reservations),
-            "no commit is known": self.commit_sha is None,
-            "the working tree had changes": self.commit_dirty is not False,
-            "the commit of the Proof Pack is not known": self.kit_sha is None,
-            "the Proof Pack had changes": self.kit_dirty is not False,
         }
-        return next((why for why, holds in doubts.items() if holds), None)
+        found = next((why for why, holds in doubts.items() if holds), None)
+        commit = {"sha": self.commit_sha, "dirty": self.commit_dirty}
+        return found or tree_doubt(commit, {"sha": self.kit_sha, "dirty": self.kit_dirty})
 
     @property
     def open(self) -> bool:
@@ -84,6 +82,17 @@ class LoggedRun:
     def where(self) -> str:
         """Its commit as a message names it."""
         return short(self.commit_sha)
+
+
+def tree_doubt(commit: Mapping[str, object], kit_commit: Mapping[str, object]) -> str | None:
+    """Why a pass on these commits could open no gate: what was run can't be named by them."""
+    doubts = {
+        "no commit is known": commit.get("sha") is None,
+        "the working tree had changes": commit.get("dirty") is not False,
+        "the commit of the Proof Pack is not known": kit_commit.get("sha") is None,
+        "the Proof Pack had changes": kit_commit.get("dirty") is not False,
+    }
+    return next((why for why, holds in doubts.items() if holds), None)
 
 
 def short(sha: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from common.cli import ConfigurationError
 from common.folders import ROOT
 from evidence.envelope import commit_of, contract_sha256
+from gating.commands import gate_command, run_arguments
 from gating.contract import lock_path_of
 from gating.gate_file import gate_names, load_gate
 from gating.git import is_ancestor
@@ -42,10 +43,12 @@ def subject_of(stack: Stack, runtime: str | None = None) -> dict[str, Any]:
         known = ", ".join(stack.runtimes)
         raise ConfigurationError(f"--runtime {runtime}: expected one of {known}")
     external = stack.service(stack.workload.service).overridden
+    name = EXTERNAL if external else runtime or stack.runtimes[0]
     return {
         "commit": {"sha": None, "dirty": None} if external else commit_of(stack.here),
         "kit_commit": commit_of(ROOT),
-        "runtime": EXTERNAL if external else runtime or stack.runtimes[0],
+        "runtime": name,
+        "arguments": run_arguments(stack, name),
         "contract_sha256": contract_sha256(stack),
         "stack_sha256": stack.sha256,
     }
@@ -86,8 +89,7 @@ def next_step(
         )
     except (ConfigurationError, GateError) as problem:
         return " ".join(str(problem).split()).removeprefix(f"{gate} can't start: ")
-    usual = now["runtime"] in {stack.runtimes[0], EXTERNAL}
-    return f"run `nox -s {gate}{'' if usual else ' -- --runtime ' + now['runtime']}`"
+    return f"run `{gate_command(gate, now['arguments'])}`"
 
 
 def _stands(entries: Sequence[Entry], gate: str, stack: Stack, now: Mapping[str, Any]) -> bool:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import Exit, uninterrupted
 from common.hashing import sha256_file
+from common.log import warn
 from evidence.envelope import make_envelope
 from evidence.judging import FAILED, INCONCLUSIVE
 from evidence.manifest import MANIFEST
 from evidence.session import run_recorded
+from gating.commands import run_arguments
 from gating.contract import check_contract, check_logged, lock_path_of, read_lock
 from gating.frame import LAST_STEP, SCHEMA
 from gating.git import is_ancestor
 from gating.ledger_bundles import check_bundles_known
 from gating.ledger_failures import record_sealed_failures
 from gating.ledger_rules import check_may_start
-from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields
+from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields, tree_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +52,8 @@ def run_in_ledger(run: GateRun, ledger: Ledger, runtime: Runtime, key: SigningKe
             check_bundles_known(ledger.entries(), run.options.output_dir, key.public)
         record_sealed_failures(ledger, run.options.output_dir, key.public)
         allowed(ledger.entries())  # before a folder is made
+        if not run.rehearsal:
+            _warn_of_doubt(run, runtime)
         recorder = run.open(runtime.stack, runtime, key)
         try:
             entry = ledger.append_if(allowed, STARTED, **_start(run, recorder, version))
@@ -115,9 +119,17 @@ def _rules(
             stack_name=stack.name,
             runtime=runtime,
             kit_commit=envelope["kit_commit"],
+            arguments=run_arguments(stack, runtime),
         )
 
     return allowed
+
+
+def _warn_of_doubt(run: GateRun, runtime: Runtime) -> None:
+    """Before the time is spent: a gate on a changed tree is real, and counts for nothing."""
+    envelope = make_envelope(SCHEMA, runtime.stack, runtime.name, run.command)
+    if why := tree_doubt(envelope["commit"], envelope["kit_commit"]):
+        warn(f"{why}: a pass of {run.gate.name} will open no other gate: commit first")
 
 
 def _start(run: GateRun, recorder: Recorder, version: int | None) -> dict[str, object]:

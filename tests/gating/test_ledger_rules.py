@@ -69,7 +69,7 @@ def test_a_gate_starts_after_its_predecessor_passed(history: History) -> None:
 
 def test_a_predecessor_that_was_not_run_is_named_with_its_command(history: History) -> None:
     assert refusal(history, "gate2", "gate1", commit=OTHER_COMMIT) == (
-        "gate2 can't start: gate1 has not passed on commit 1234abc: run `nox -s gate1`"
+        "gate2 can't start: gate1 has not passed on commit 1234abc: run `make gate1`"
     )
 
 
@@ -93,7 +93,7 @@ def test_a_pass_of_anything_else_does_not_count(
     line = refusal(history, "gate2", "gate1")
     assert line.startswith("gate2 can't start: gate1 has not passed on commit aaaaaaa")
     assert words in line
-    assert line.endswith(": run `nox -s gate1`")
+    assert line.endswith(": run `make gate1`")
 
 
 NOW: dict[str, Any] = {"runtime": "process", "kit_commit": {"sha": KIT, "dirty": False}}
@@ -105,7 +105,7 @@ NOW: dict[str, Any] = {"runtime": "process", "kit_commit": {"sha": KIT, "dirty":
         (
             {"runtime": "compose"},
             "on this runtime: expected process, got compose in run 20260101-000000",
-            "nox -s gate1 -- --runtime process",
+            'make gate1 ARGS="--runtime process --stack my.yaml"',
         ),
         ({"kit": OTHER_COMMIT}, "with this Proof Pack: expected fffffff, got 1234abc", ""),
         ({"kit": None}, "with this Proof Pack: expected fffffff, got an unknown commit", ""),
@@ -117,9 +117,10 @@ def test_a_pass_on_another_runtime_or_with_another_kit_does_not_count(
     facts: dict[str, Any], words: str, command: str, history: History
 ) -> None:
     history.run("gate1", "passed", **facts)
-    line = refusal(history, "gate2", "gate1", **NOW)
+    arguments = command.partition('"')[2].rstrip('"')
+    line = refusal(history, "gate2", "gate1", **NOW, arguments=arguments)
     assert words in line
-    assert line.endswith(f": run `{command or 'nox -s gate1'}`")
+    assert line.endswith(f": run `{command or 'make gate1'}`")
     history.run("gate1", "passed")
     ask(history, "gate2", "gate1", **NOW)
 
@@ -266,7 +267,7 @@ def test_after_a_failure_the_rerun_waits_for_its_cause(history: History) -> None
     failed = history.run("gate1", "failed", commit=OTHER_COMMIT)
     assert refusal(history, "gate1") == (
         f"gate1 can't start: its run {failed} failed on commit 1234abc: resolve it first: "
-        f"`python scripts/ledger.py resolve {failed} --root-cause TEXT --fix-commit SHA`"
+        f"`.venv/bin/python scripts/ledger.py resolve {failed} --root-cause TEXT --fix-commit SHA`"
     )
     history.resolve("gate2", failed)
     refusal(history, "gate1")
@@ -313,7 +314,7 @@ def test_what_the_failed_commit_contained_is_no_fix(
     history.resolve("gate1", failed, fix=fix)
     line = refusal(history, "gate1")
     assert words.format(failed) in line
-    assert f"resolve it again: `python scripts/ledger.py resolve {failed}" in line
+    assert f"resolve it again: `.venv/bin/python scripts/ledger.py resolve {failed}" in line
 
 
 def test_the_newest_cause_counts_and_a_worse_one_is_refused(history: History) -> None:
@@ -356,8 +357,9 @@ def test_after_two_failures_a_remediation_is_needed(history: History) -> None:
     ask(history, "gate1")
     newest = fail(history, 1)[0]
     assert refusal(history, "gate1") == (
-        "gate1 can't start: it has failed 2 times since it passed: remediate it first: `python "
-        f"scripts/ledger.py remediate {newest} --examined TEXT --changes TEXT --by NAME`"
+        "gate1 can't start: it has failed 2 times since it passed: remediate it first: "
+        f"`.venv/bin/python scripts/ledger.py remediate {newest} "
+        "--examined TEXT --changes TEXT --by NAME`"
     )
     history.remediate("gate2", newest)
     refusal(history, "gate1")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from fakes.system import stack_value, write_value
 
+from common.cli import ConfigurationError
 from stack.load import load_stack
 from stack.runtime import open_runtime
 from traffic import clock
-from traffic.target import target_of
+from traffic.target import check_addresses, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_traffic_goes_where_the_runtime_has_the_services(
@@ -45,3 +45,21 @@ def test_without_a_boot_id_the_time_of_the_boot_serves(
 ) -> None:
     monkeypatch.setattr(clock, "_BOOT_ID", tmp_path / "none")
     assert clock.boot_id().startswith("booted-")
+
+
+def test_no_traffic_leaves_for_the_address_of_another_system(tmp_path: Path) -> None:
+    """P8: a service whose address was not given could be anybody's."""
+    value = stack_value()
+    other = {**value["services"][0], "name": "door", "url": "http://127.0.0.1:7000"}
+    value["services"].append({**other, "url_env": "DOOR_URL"})
+    value["runtimes"]["process"]["services"]["door"] = {"command": ["door"]}
+    expect = {"status": 200}
+    value["traffic"] = [
+        {"name": "knock", "service": "door", "per_second": 1, "path": "/", "expect": expect}
+    ]
+    file = write_value(tmp_path, value)
+    environ = {"FAKE_JOBS_URL": "http://elsewhere:9/", "FAKE_KEY": "0123456789abcdef"}
+    with pytest.raises(ConfigurationError, match=r"address of door.*set DOOR_URL"):
+        check_addresses(load_stack(file, environ))
+    check_addresses(load_stack(file, environ | {"DOOR_URL": "http://elsewhere:8"}))
+    check_addresses(load_stack(file, {}))  # started here: the file's addresses are its own
