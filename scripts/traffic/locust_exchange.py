@@ -19,6 +19,7 @@ from traffic.sample import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from urllib.parse import SplitResult
 
     from traffic.exchange import Exchange
     from traffic.model import Profile
@@ -77,7 +78,7 @@ class GreenCourier(Courier):
             path += "?" + quote(address.query, safe=_KEPT_IN_PATHS)
         headers = {"Accept": "*/*", **request["headers"], "Connection": "close"}
         exchange.sent_seconds = self.now()
-        connection = self._connection(address.scheme, address.hostname or "", address.port)
+        connection = self._connection(address, profile.timeout_seconds)
         try:
             connection.request(request["method"], path, request["data"], headers)
             response = connection.getresponse()
@@ -88,10 +89,12 @@ class GreenCourier(Courier):
         finally:
             connection.close()
 
-    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-        if scheme == "https":
-            return http.client.HTTPSConnection(host, port, context=self._tls)
-        return http.client.HTTPConnection(host, port)
+    def _connection(self, address: SplitResult, seconds: float) -> http.client.HTTPConnection:
+        """One whose single steps are bounded; the timer bounds the whole exchange."""
+        host, port = address.hostname or "", address.port
+        if address.scheme == "https":
+            return http.client.HTTPSConnection(host, port, timeout=seconds, context=self._tls)
+        return http.client.HTTPConnection(host, port, timeout=seconds)
 
     def _receive(
         self,
