@@ -10,7 +10,8 @@ from soak import clock
 from soak.spans import Piece
 from stack.identity import as_keys
 from traffic.clock import boottime_seconds
-from traffic.journal import Journal, PieceHeader
+from traffic.journal import Journal
+from traffic.record import PieceHeader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
-from traffic.journal import CHECK, FORMAT, RECORD, RECORD_BYTES, PieceHeader, errors_name
+from traffic.record import CHECK, FORMAT, RECORD, RECORD_BYTES, PieceHeader, errors_name
 from traffic.sample import Outcome, Sample
 
 if TYPE_CHECKING:

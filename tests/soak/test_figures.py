@@ -22,9 +22,10 @@ from soak.folder import Header, SoakFolder
 from soak.minutes import Minute
 from soak.plots import charts_of
 from soak.spans import Piece, gaps_of
-from traffic.journal import Journal, PieceHeader
+from traffic.journal import Journal
 from traffic.model import Expect, Profile, Step
 from traffic.pieces import read_pieces
+from traffic.record import PieceHeader
 from traffic.sample import Outcome, Sample
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ import pytest
 
 from common.cli import ScriptError
 from traffic import journal as journal_module
-from traffic.journal import RECORD_BYTES, Journal, PieceHeader, errors_name, samples_name
+from traffic.journal import Journal
 from traffic.latency import measure
 from traffic.pieces import error_counts, read_errors, read_piece, read_pieces
+from traffic.record import RECORD_BYTES, PieceHeader, errors_name, samples_name
 from traffic.sample import Outcome, Sample
 
 SCRIPTS = Path(journal_module.__file__).resolve().parents[1]
@@ -36,7 +37,8 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from traffic.journal import Journal, PieceHeader
+from traffic.journal import Journal
+from traffic.record import PieceHeader
 from traffic.sample import Sample, Outcome
 
 header = PieceHeader("run-1", 1, "boot", 0.0, 0.0, "", [{"name": "chat"}])
