@@ -24,6 +24,7 @@ CURVE_POINTS = 240
 STYLES = 4
 _LEFT, _RIGHT, _HEIGHT, _LEGEND, _TITLE, _AXIS = 64, 16, 190, 20, 24, 44
 _NAME_LENGTH = 40
+_DOT = 3.0
 # The longest run, in seconds, that is shown in each unit.
 _TIME_UNITS = ((300, 1, "seconds"), (3 * 3600, 60, "minutes"), (math.inf, 3600, "hours"))
 
@@ -131,6 +132,8 @@ def _legend(curve: Curve, unit: str) -> str:
     high = max(point[3] for point in curve.points)
     middle = median(point[2] for point in curve.points)
     name = short(curve.name, _NAME_LENGTH)
+    if low == high and len(curve.points) == 1:
+        return f"{name}  one value: {_round(middle)} {unit}"
     return f"{name}  lowest {_round(low)}  middle {_round(middle)}  highest {_round(high)} {unit}"
 
 
@@ -214,9 +217,12 @@ class _Axes:
             middle = [f"{self.x(at):.1f} {self.y(value):.1f}" for at, _, value, _ in points]
             band = f"M{'L'.join([*upper, *lower])}Z"
             drawn.append(tag("path", d=band, class_=f"band band-{style}"))
-            # A single point is drawn as a dot: a line without length is not seen.
-            line = f"M{'L'.join(middle)}" + ("h0.1" if len(middle) == 1 else "")
-            drawn.append(tag("path", d=line, class_=f"curve curve-{style}"))
+            look = f"curve curve-{style}"
+            if len(points) == 1:  # a line without length is not seen
+                at, _, value, _ = points[0]
+                drawn.append(tag("circle", cx=self.x(at), cy=self.y(value), r=_DOT, class_=look))
+            else:
+                drawn.append(tag("path", d=f"M{'L'.join(middle)}", class_=look))
         return "".join(drawn)
 
 

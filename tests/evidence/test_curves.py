@@ -66,6 +66,17 @@ def test_a_chart_of_another_form_is_refused(change: dict[str, object]) -> None:
         read_chart({**chart().as_json(), **change})
 
 
+def test_a_single_point_is_a_dot_and_its_value_is_said() -> None:
+    drawn = draw(chart(curves=(Curve("p95", ((60.0, 3.0, 3.0, 3.0),)),)))
+    assert re.search(r'<circle cx="[\d.]+" cy="[\d.]+" r="3" class="curve curve-0">', drawn)
+    assert "p95  one value: 3 ms" in drawn
+    assert "lowest" not in drawn
+
+
+def test_two_points_are_a_line() -> None:
+    assert "<circle" not in draw(chart())
+
+
 def test_a_gap_breaks_the_line_and_is_drawn() -> None:
     whole, broken = draw(chart()), draw(chart(gaps=((10.0, 50.0),)))
     assert whole.count('class="curve curve-0"') + 1 == broken.count('class="curve curve-0"')

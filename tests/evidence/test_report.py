@@ -190,6 +190,12 @@ def test_ten_thousand_jobs_stay_small_and_the_list_is_bounded() -> None:
     assert "9960 more groups" in html
 
 
+def test_a_gate_says_nothing_about_jobs_that_it_never_has() -> None:
+    summary = bare_summary() | {"measured": {}}
+    assert "Latency of single jobs" not in Page(render(summary)).text
+    assert "Latency by step: not measured in this run." in Page(render(summary)).text
+
+
 def test_no_jobs_at_all_are_shown_as_not_measured() -> None:
     page = Page(render(sample_summary() | {"jobs": sample_jobs(0, failed=0)}))
     assert "Latency of single jobs: not measured in this run." in page.text
