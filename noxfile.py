@@ -43,9 +43,11 @@ def install(session: nox.Session, *groups: str, lock: Path = LOCK) -> None:
     session.env["PYTHONHASHSEED"] = "0"
 
 
-def run_script(session: nox.Session, name: str, *arguments: str) -> None:
+def run_script(
+    session: nox.Session, name: str, *arguments: str, groups: tuple[str, ...] = ()
+) -> None:
     """Run scripts/<name>.py with the arguments after `--`."""
-    install(session, "scripts")
+    install(session, "scripts", *groups)
     session.run(
         "python",
         str(ROOT / "scripts" / f"{name}.py"),
@@ -72,8 +74,7 @@ def proof_pack(session: nox.Session) -> None:
 @nox.session(name="locust-worker")
 def locust_worker(session: nox.Session) -> None:
     """Send a part of a soak's traffic from this machine: `run_soak.py --engine locust`."""
-    install(session, "locust")
-    run_script(session, "run_locust_worker")
+    run_script(session, "run_locust_worker", groups=("locust",))
 
 
 @nox.session(name="check-prerequisites", tags=["proof"])
@@ -110,7 +111,9 @@ def gate_session(name: str) -> None:
     """Make a session of a gate's file; its `title` says what it is."""
 
     def session_of_gate(session: nox.Session) -> None:
-        run_script(session, "run_gate", name)
+        # `--engine locust` of the soak; whoever does without is spared its packages.
+        more = {"locust", "--engine=locust"} & {*session.posargs}
+        run_script(session, "run_gate", name, groups=("locust",) if more else ())
 
     title = GATE_TITLE.search((GATES / f"{name}.yaml").read_text("utf-8"))
     session_of_gate.__doc__ = f"Run {name}: {title[1].lower() if title else 'see its file'}."

@@ -84,9 +84,11 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     options = parse(argv)
     from evidence.redact import Redactor
     from stack.load import load_stack
+    from traffic.engines import require_locust
     from traffic.locust_wire import token_of
     from traffic.target import Target
 
+    require_locust(f"use `make locust-worker`, or `uv run {sys.argv[0]}`")
     token = token_of(os.environ)
     stack = load_stack(options.stack)
     if not stack.traffic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -54,6 +55,16 @@ def test_without_a_token_nothing_is_connected_to(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigurationError, match=f"{TOKEN_VARIABLE}: expected 16 characters"):
         main([])
     assert "gevent" not in sys.modules
+
+
+def test_without_its_packages_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "gevent" or None)
+    with pytest.raises(ConfigurationError) as refused:
+        main([])
+    said = str(refused.value)
+    assert "the package 'gevent' is not installed" in said
+    assert "`make locust-worker`, or `uv run " in said
+    assert sys.executable not in said
 
 
 def test_a_secret_that_the_traffic_needs_has_to_be_in_the_environment(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from common.cli import ConfigurationError
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
@@ -64,6 +66,24 @@ class AiohttpEngine:
     def facts(self) -> dict[str, Any]:
         """Its name."""
         return {"name": AIOHTTP}
+
+
+def require_locust(how: str) -> None:
+    """Ask for the packages before anything is started.
+
+    Args:
+        how: what helps, for the error.
+
+    Raises:
+        ConfigurationError: Locust, or what it works with, is not installed.
+    """
+    from importlib.util import find_spec
+
+    for name in ("locust", "gevent"):
+        if find_spec(name) is None:
+            raise ConfigurationError(
+                f"the package {name!r} is not installed, and Locust can't work without it: {how}"
+            )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -66,8 +66,8 @@ class MasterChild:
         if first["event"] != "listening":
             self._process.poll()
             raise ConfigurationError(
-                "the Locust master did not start (its error stands above): install the group "
-                "`locust`: `uv pip install --group locust`"
+                "the Locust master did not start: its error stands above: "
+                "where a package is missing, `uv run --with locust` brings it"
             )
         self.port, self.locust = int(first["port"]), str(first["locust"])
 
