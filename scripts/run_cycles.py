@@ -32,7 +32,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from common.cli import ScriptError, make_parser, positive_float, positive_int, run
+from common.cli import make_parser, positive_float, positive_int, run
 from common.options import add_run_options
 
 if TYPE_CHECKING:
@@ -97,17 +97,13 @@ def reservations(options: argparse.Namespace, _stack: Stack) -> list[str]:
 
 def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -> None:
     """Prepare once, then go through the cycles; figures are kept however it ends."""
-    from evidence.recorder import StopRun
     from gating.cycles import Cycles, Plan
+    from gating.frame import no_fault_of_the_system
 
     plan = Plan(options.cycles, options.intervals, options.interval_seconds)
     with recorder.step("prepare") as step:
-        try:
+        with no_fault_of_the_system(recorder, step):
             runtime.prepare()
-        except ScriptError as problem:
-            # Nothing of the system ran: a port in use or no engine is not its failure.
-            step.outcome, step.error = "inconclusive", str(problem)
-            raise StopRun from problem
         metadata = runtime.metadata()
         recorder.folder.write_json("container_metadata.json", metadata)
         step.detail = str(metadata["summary"])

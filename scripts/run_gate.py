@@ -32,11 +32,12 @@ exit codes: 0 passed; 1 failed; 2 inconclusive, or it may not start; 64 bad argu
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.cli import UsageError, make_parser, run
+from common.cli import ConfigurationError, UsageError, make_parser, run
 from common.options import add_output_dir, add_stack
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gating.frame import Planned
-    from gating.gate_file import GateFile
+    from gating.gate_file import GateFile, Measuring, Part
     from stack.model import Stack
 
 COMMON = {"--stack", "--output-dir", "--runtime", "--key", "--public-key", "--json"}
@@ -73,8 +74,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     # argparse takes what follows `--` for more gates.
     given = sys.argv[1:] if argv is None else [*argv]
     mine = given.index("--") if "--" in given else len(given)
-    options = parser.parse_args(given[:mine])
+    options, unknown = parser.parse_known_args(given[:mine])
     options.arguments = given[mine + 1 :]
+    if unknown:
+        known = [word for word in given[:mine] if word not in unknown]
+        moved = shlex.join([*known, "--", *unknown, *options.arguments])
+        raise UsageError(
+            f"{unknown[0]} is no option of a gate: arguments of the script that measures come "
+            f"after `--`: {parser.prog} {moved} (see `{parser.prog} --help`)"
+        )
     return options
 
 
@@ -84,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from evidence.envelope import command_line
     from evidence.keys import load_signer
     from evidence.session import remove_leftovers
-    from gating.frame import GateRun
+    from gating.frame import GateRun, typed_command
     from gating.gate_file import load_gate
     from gating.ledger import LEDGER, Ledger
     from gating.recorded import run_in_ledger
@@ -99,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rehearsal=options.rehearse,
         options=options,
         command=command_line(None if argv is None else [*argv], __file__),
+        typed=typed_command(argv, __file__),
     )
     key = load_signer(options.key, options.public_key)
     ledger = Ledger(options.ledger or options.output_dir / LEDGER, key)
@@ -112,6 +121,7 @@ def plan(gate: GateFile, options: argparse.Namespace, stack: Stack) -> list[Plan
     Raises:
         UsageError: arguments for a gate of several scripts, or ones that shorten a run that
             is no rehearsal.
+        ConfigurationError: arguments in the gate's file that its script does not have.
     """
     from gating.frame import Planned
 
@@ -123,14 +133,29 @@ def plan(gate: GateFile, options: argparse.Namespace, stack: Stack) -> list[Plan
         raise UsageError(f"{gate.name} runs several scripts ({names}): expected no arguments")
     planned = []
     for part in gate.parts:
-        chosen = part.rehearsal if options.rehearse else part.arguments
         module = part.load()
+        chosen = own_arguments(gate, part, module, rehearse=options.rehearse)
         parsed = module.parse([*chosen, *options.arguments, *common_arguments(options)])
         planned.append(Planned(module, parsed))
         reasons = module.reservations(parsed, stack)
         if reasons and not options.rehearse:
             raise UsageError(f"{reasons[0]}: that is a rehearsal: add --rehearse")
     return planned
+
+
+def own_arguments(
+    gate: GateFile, part: Part, module: Measuring, *, rehearse: bool
+) -> tuple[str, ...]:
+    """The arguments in the gate's file; tried by themselves, so that a mistake is named there."""
+    name = "rehearsal" if rehearse else "arguments"
+    chosen = part.rehearsal if rehearse else part.arguments
+    try:
+        module.parse(chosen)
+    except UsageError as problem:
+        raise ConfigurationError(
+            f"{gate.path}: {name} of {part.script}: {problem}: correct the gate's file"
+        ) from problem
+    return chosen
 
 
 def common_arguments(options: argparse.Namespace) -> list[str]:

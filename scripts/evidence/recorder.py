@@ -72,9 +72,12 @@ class Recorder:
         reservations: reasons why this run can't count for a release, such as "shortened".
         rehearsal: the criteria that ask for the whole length are not judged.
         manifest_name: a list of the evidence files with their digests, beside them (G8).
+        cut_short: trouble of our own ended it: what was measured until then judges nobody.
         judged: the verdict, once it is known; None until then.
         on_failure: called once, at the first failure that is noted with `fail`.
+        on_sealed: called once the bundle is there; what it does can't change the verdict.
         sealed: the summary as it was sealed; None until then.
+        typed: the command as it was given, to be shown and never sealed: it has whole paths.
         to_stderr: print steps there, because stdout is for JSON.
     """
 
@@ -90,10 +93,13 @@ class Recorder:
     manifest_name: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+    cut_short: bool = False
     error: str | None = None
     judged: str | None = None
     on_failure: Callable[[], object] = lambda: None
+    on_sealed: Callable[[], object] = lambda: None
     sealed: Mapping[str, Any] | None = None
+    typed: Sequence[str] = ()
     _started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _begun: float = field(default_factory=time.monotonic)
 
@@ -222,6 +228,7 @@ class Recorder:
         except BaseException:
             self.folder.discard()
             raise
+        self.on_sealed()
         return path, clean
 
     def _write_manifest(self) -> None:
@@ -268,7 +275,7 @@ class Recorder:
     def _verdict(self, judgements: Sequence[criteria.Judgement]) -> str:
         if any(step.outcome == criteria.FAILED for step in self.steps):
             return criteria.FAILED
-        if self.interrupted:
+        if self.interrupted or self.cut_short:
             # Counts that our own end left short say nothing about the system.
             return criteria.INCONCLUSIVE
         verdict = criteria.verdict_of(judgements)

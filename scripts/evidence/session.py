@@ -118,7 +118,7 @@ def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bo
     recorder.print_not_reached()
     bundle, summary = _write(recorder, runtime, last_step)
     _print_criteria(recorder, summary)
-    recorder.print(f"{summary['verdict'].upper()}  {bundle}")
+    recorder.print(_last_line(summary, bundle))
     recorder.print("check it without any of our code:")
     for line in verification_commands(bundle, recorder.key):
         recorder.print(f"  {line}")
@@ -126,6 +126,13 @@ def _finish(recorder: Recorder, runtime: Runtime, last_step: str, *, as_json: bo
         log.result(json.dumps(summary, indent=2, sort_keys=True))
     _tell_github(summary)
     return int(summary["exit_code"])
+
+
+def _last_line(summary: Mapping[str, Any], bundle: Path) -> str:
+    """The verdict and where it stands; where it is open, also why."""
+    line = f"{summary['verdict'].upper()}  {bundle}"
+    why = summary["error"] if summary["verdict"] == INCONCLUSIVE else None
+    return f"{line}  ({why})" if why else line
 
 
 def _write(recorder: Recorder, runtime: Runtime, last_step: str) -> tuple[Path, dict[str, Any]]:

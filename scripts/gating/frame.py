@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common.cli import Exit
+from common.cli import Exit, ScriptError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from evidence.keys import SigningKey
     from evidence.recorder import Recorder, Step
+    from evidence.run_folder import RunFolder
     from gating.gate_file import GateFile, Measuring
     from stack.model import Stack
     from stack.runtime import Runtime
@@ -40,6 +43,7 @@ class GateRun:
         options: the common options (`add_run_options`).
         command: the command line, as evidence.
         reasons: more reasons why it can't count.
+        typed: the same command with whole paths, to be shown to who gave it.
     """
 
     gate: GateFile
@@ -48,21 +52,34 @@ class GateRun:
     options: argparse.Namespace
     command: list[str]
     reasons: Sequence[str] = ()
+    typed: Sequence[str] = ()
     recorder: Recorder | None = None
 
     def open(self, stack: Stack, runtime: Runtime, key: SigningKey) -> Recorder:
         """The run folder, with the files named as G8 wants them."""
-        from evidence.envelope import make_envelope
-        from evidence.recorder import Recorder, open_folder
+        from evidence.recorder import open_folder
 
         folder = open_folder(self.options.output_dir, [*runtime.secrets.values()])
+        try:
+            self.recorder = self._recorder(stack, runtime, key, folder)
+        except BaseException:  # Ctrl-C above all: nothing was started, nothing is left
+            folder.discard()
+            raise
+        return self.recorder
+
+    def _recorder(
+        self, stack: Stack, runtime: Runtime, key: SigningKey, folder: RunFolder
+    ) -> Recorder:
+        from evidence.envelope import make_envelope
+        from evidence.recorder import Recorder
+
         gate = {
             "name": self.gate.name,
             "title": self.gate.title,
             "requires": self.gate.requires,
             "rehearsal": self.rehearsal,
         }
-        self.recorder = Recorder(
+        return Recorder(
             gate=self.gate.name,
             summary_name=f"{self.gate.name}-summary-{folder.run_id}.json",
             manifest_name=f"{self.gate.name}-manifest-{folder.run_id}.sha256",
@@ -74,8 +91,8 @@ class GateRun:
             rehearsal=self.rehearsal,
             reservations=self._reservations(stack),
             facts={"gate": gate, "measured": {}},
+            typed=self.typed,
         )
-        return self.recorder
 
     def _steps(self) -> list[Step]:
         from evidence.recorder import Step
@@ -126,6 +143,30 @@ class GateRun:
         recorder.reservations = [*recorder.reservations, *changed]
 
 
+@contextlib.contextmanager
+def no_fault_of_the_system(recorder: Recorder, step: Step) -> Iterator[None]:
+    """Trouble in here says nothing about the system: the step is inconclusive, the run ends.
+
+    A failure that was noted before stays one.
+
+    Raises:
+        StopRun: a port in use, no engine, a package or a variable that is missing.
+    """
+    from evidence.criteria import FAILED, INCONCLUSIVE
+    from evidence.recorder import StopRun
+    from evidence.run_folder import ArtifactError
+
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except ScriptError as problem:
+        if step.outcome != FAILED:
+            step.outcome, step.error = INCONCLUSIVE, str(problem)
+            recorder.cut_short = True
+        raise StopRun from problem
+
+
 def run_standalone(
     gate_name: str, module: Measuring, argv: Sequence[str] | None, script: str
 ) -> int:
@@ -161,6 +202,7 @@ def run_standalone(
         options=options,
         command=command_line(_given(argv), script),
         reasons=["run outside of the ledger: `run_gate.py` records it"],
+        typed=typed_command(_given(argv), script),
     )
     return run_recorded(
         runtime,
@@ -170,6 +212,14 @@ def run_standalone(
         not_written=Exit.INCONCLUSIVE,
         as_json=options.json,
     )
+
+
+def typed_command(arguments: Sequence[str] | None, script: str) -> list[str]:
+    """The command as it was given, with its paths; `arguments` None are those of the process."""
+    from evidence.envelope import command_line
+
+    given = sys.argv[1:] if arguments is None else arguments
+    return ["python", *command_line([], script), *given]
 
 
 def _given(argv: Sequence[str] | None) -> list[str] | None:

@@ -14,6 +14,7 @@ from evidence.criteria import GATE_FOLDER
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from evidence.recorder import Recorder
     from stack.model import Stack
@@ -72,6 +73,11 @@ class GateFile:
     title: str
     requires: str | None
     parts: tuple[Part, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return GATE_FOLDER / f"{self.name}.yaml"
 
 
 def gate_names() -> tuple[str, ...]:
