@@ -32,17 +32,18 @@ exit codes: 0 passed; 1 failed; 2 inconclusive, or it may not start; 64 bad argu
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.cli import ConfigurationError, UsageError, make_parser, run
+from common.cli import ConfigurationError, UsageError, make_parser, nothing_started, run
 from common.options import add_output_dir, add_stack
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gating.frame import Planned
     from gating.gate_file import GateFile, Measuring, Part
@@ -89,6 +90,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one gate; the exit code of its verdict."""
     options = parse(argv)
+    with nothing_started():
+        run_it = prepared(options, argv)
+    return run_it()
+
+
+def prepared(options: argparse.Namespace, argv: Sequence[str] | None) -> Callable[[], int]:
+    """Everything that comes before the ledger is asked; what is returned runs the gate."""
     from evidence.envelope import command_line
     from evidence.keys import load_signer
     from evidence.session import remove_leftovers
@@ -112,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     key = load_signer(options.key, options.public_key)
     ledger = Ledger(options.ledger or options.output_dir / LEDGER, key)
     remove_leftovers(options.output_dir)
-    return run_in_ledger(gate_run, ledger, open_runtime(stack, options.runtime), key)
+    runtime = open_runtime(stack, options.runtime)
+    return functools.partial(run_in_ledger, gate_run, ledger, runtime, key)
 
 
 def plan(gate: GateFile, options: argparse.Namespace, stack: Stack) -> list[Planned]:

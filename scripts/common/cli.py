@@ -152,6 +152,21 @@ def run(main: Callable[[], int]) -> NoReturn:
 
 
 @contextlib.contextmanager
+def nothing_started() -> Iterator[None]:
+    """Around what comes before anything is started: a Ctrl-C in here is said as just that.
+
+    Raises:
+        ScriptError: interrupted; with its exit code.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as problem:
+        raise ScriptError(
+            "interrupted: nothing was started, and nothing is left", Exit.INTERRUPTED
+        ) from problem
+
+
+@contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let a bounded clean-up finish: Ctrl-C and SIGTERM inside the block are ignored."""
     if threading.current_thread() is not threading.main_thread():

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from common import log
-from common.cli import ScriptError, uninterrupted
+from common.cli import ScriptError, nothing_started, uninterrupted
 from evidence.criteria import FAILED, INCONCLUSIVE
 from evidence.judging import wanted
 from evidence.recorder import StopRun
@@ -54,7 +54,8 @@ def run_recorded(
         ArtifactError: with `not_written` as its code.
     """
     try:
-        recorder = open_recorder()
+        with nothing_started():
+            recorder = open_recorder()
         try:
             _work(recorder, work)
             with uninterrupted():

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common.cli import Exit, ScriptError
+from common.cli import Exit, ScriptError, nothing_started
 
 if TYPE_CHECKING:
     import argparse
@@ -182,28 +182,17 @@ def run_standalone(
         The exit code: 0 passed, 1 failed, 2 inconclusive.
     """
     options = module.parse(argv)  # first: `--help` needs no package
-    from evidence.envelope import command_line
-    from evidence.keys import load_signer
-    from evidence.session import remove_leftovers, run_recorded
-    from gating.gate_file import GateFile, load_gate
-    from stack.load import load_stack
-    from stack.runtime import open_runtime
+    with nothing_started():
+        from evidence.keys import load_signer
+        from evidence.session import remove_leftovers, run_recorded
+        from stack.load import load_stack
+        from stack.runtime import open_runtime
 
-    stack = load_stack(options.stack)
-    whole = load_gate(gate_name)
-    gate = GateFile(whole.name, whole.title, whole.requires, ())
-    key = load_signer(options.key, options.public_key)
-    remove_leftovers(options.output_dir)
-    runtime = open_runtime(stack, options.runtime)
-    run = GateRun(
-        gate,
-        [Planned(module, options)],
-        rehearsal=bool(module.reservations(options, stack)),
-        options=options,
-        command=command_line(_given(argv), script),
-        reasons=["run outside of the ledger: `run_gate.py` records it"],
-        typed=typed_command(_given(argv), script),
-    )
+        stack = load_stack(options.stack)
+        run = _standalone(gate_name, Planned(module, options), stack, argv, script)
+        key = load_signer(options.key, options.public_key)
+        remove_leftovers(options.output_dir)
+        runtime = open_runtime(stack, options.runtime)
     return run_recorded(
         runtime,
         lambda: run.open(runtime.stack, runtime, key),
@@ -214,13 +203,27 @@ def run_standalone(
     )
 
 
+def _standalone(
+    gate_name: str, planned: Planned, stack: Stack, argv: Sequence[str] | None, script: str
+) -> GateRun:
+    from evidence.envelope import command_line
+    from gating.gate_file import GateFile, load_gate
+
+    whole = load_gate(gate_name)
+    return GateRun(
+        GateFile(whole.name, whole.title, whole.requires, ()),
+        [planned],
+        rehearsal=bool(planned.module.reservations(planned.options, stack)),
+        options=planned.options,
+        command=command_line(None if argv is None else [*argv], script),
+        reasons=["run outside of the ledger: `run_gate.py` records it"],
+        typed=typed_command(argv, script),
+    )
+
+
 def typed_command(arguments: Sequence[str] | None, script: str) -> list[str]:
     """The command as it was given, with its paths; `arguments` None are those of the process."""
     from evidence.envelope import command_line
 
     given = sys.argv[1:] if arguments is None else arguments
     return ["python", *command_line([], script), *given]
-
-
-def _given(argv: Sequence[str] | None) -> list[str] | None:
-    return None if argv is None else [*argv]
