@@ -92,10 +92,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def reservations(options: argparse.Namespace, _stack: Stack) -> list[str]:
-    """Why a run with these arguments is real, but can't count for a release (G7)."""
-    from soak.duration import FULL_SECONDS, duration_text
+def reservations(options: argparse.Namespace, stack: Stack) -> list[str]:
+    """Why a run with these arguments is real, but can't count for a release (G7).
 
+    Raises:
+        ConfigurationError: it can't run at all: said before anything is started or recorded.
+    """
+    from soak.duration import FULL_SECONDS, duration_text
+    from soak.refusals import check_can_run
+
+    check_can_run(options, stack)
     asked = duration_text(options.duration)
     reasons = {
         f"shortened: {asked}, expected {duration_text(FULL_SECONDS)}": (
@@ -108,6 +114,7 @@ def reservations(options: argparse.Namespace, _stack: Stack) -> list[str]:
 
 def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -> None:
     """Start the system, soak it, compute; figures are kept however it ends."""
+    from gating.frame import no_fault_of_the_system
     from soak.measuring import RecordedSoak
     from stack.health import check_services
 
@@ -115,7 +122,8 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
     soak = RecordedSoak(options, runtime, recorder)
     try:
         with recorder.step("start services") as step:
-            runtime.prepare()
+            with no_fault_of_the_system(recorder, step):
+                runtime.prepare()
             metadata = runtime.metadata()
             recorder.folder.write_json("container_metadata.json", metadata)
             started = runtime.start()

@@ -1,11 +1,12 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "filelock",
 #     "platformdirs",
 #     "psutil",
 # ]
 # ///
-"""Show what runs now, what a killed run left, and the last verdicts; changes nothing.
+"""Show what runs now, what a killed run left, what waits, and the last verdicts; changes nothing.
 
 Exit codes: 0, or 1 where a killed run left something (the next run removes it). Verdicts
 are shown as they are written: `make verify` says whether they are authentic.
@@ -90,6 +91,13 @@ def containers() -> list[dict[str, str]] | None:
     ]
 
 
+def soaks(folder: Path) -> list[dict[str, str]]:
+    """Interrupted soaks of an output folder, with the command that goes on with each."""
+    from soak.going_on import waiting
+
+    return [{"run": run_id, "command": command} for run_id, command in waiting(folder)]
+
+
 def verdicts(folder: Path) -> list[dict[str, str]]:
     """The newest runs of an output folder, newest first, as their summaries say."""
     found = []
@@ -119,6 +127,8 @@ def show(state: dict[str, Any]) -> None:
         print(f"container {one['name']} of {one['project']}: {one['status']}")
     if state["containers"] == []:
         print("no container of a run")
+    for soak in state["soaks"]:
+        print(f"interrupted soak {soak['run']} waits: go on with `{soak['command']}`")
     for run_ in state["verdicts"]:
         print(f"{run_['run']} {run_['script']}: {run_['verdict']} (as written, not verified)")
     if not state["verdicts"]:
@@ -131,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     state: dict[str, Any] = {
         "stacks": stacks(),
         "containers": containers(),
+        "soaks": soaks(options.output_dir),
         "verdicts": verdicts(options.output_dir),
     }
     if options.json:

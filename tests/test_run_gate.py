@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ledger
 import pytest
 import run_cycles
 import run_gate
+import show_status
+from fakes.soak_system import soak_value
 from fakes.system import stack_value, write_value
 
 from common.cli import ConfigurationError, Exit, ScriptError, UsageError
@@ -22,6 +27,8 @@ from gating import cycles, gate_file, recorded
 from gating.contract import bump, lock_path_of
 from gating.ledger import Entry, verify
 from gating.ledger_runs import started_fields
+from soak import hard_stop, measuring
+from soak.minute_writer import MinuteWriter
 from stack.load import load_stack
 
 if TYPE_CHECKING:
@@ -311,6 +318,75 @@ def test_a_port_in_use_is_no_failure_of_the_gate(checkout: Checkout) -> None:
         assert checkout.run() == Exit.INCONCLUSIVE
     assert checkout.entries()[-1].fields["verdict"] == "inconclusive"
     assert checkout.run() == Exit.PASSED
+
+
+def test_an_option_of_the_script_before_the_dashes_is_shown_its_place() -> None:
+    moved = r"arguments of the script that measures come after `--`: .*gate2 --rehearse -- --dur"
+    with pytest.raises(UsageError, match=f"--duration is no option of a gate: {moved}ation 5m "):
+        run_gate.parse(["gate2", "--rehearse", "--duration", "5m"])
+
+
+def test_a_mistake_in_a_gate_file_is_named_with_the_file(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = tmp_path / "typo"
+    gates.mkdir()
+    text = (criteria.GATE_FOLDER / "gate1.yaml").read_text()
+    assert '"--cycles"' in text
+    (gates / "gate1.yaml").write_text(text.replace('"--cycles"', '"--cycels"'))
+    for module in (criteria, envelope, gate_file):
+        monkeypatch.setattr(module, "GATE_FOLDER", gates)
+    with pytest.raises(ConfigurationError) as refused:
+        checkout.run("--rehearse")
+    assert str(refused.value).startswith(f"{gates / 'gate1.yaml'}: rehearsal of run_cycles: ")
+    assert "--cycels" in str(refused.value)
+
+
+def test_a_stack_that_cant_be_soaked_is_refused_before_the_ledger(checkout: Checkout) -> None:
+    with pytest.raises(ConfigurationError, match="has no traffic"):
+        checkout.run("--rehearse", gate="gate2")
+    assert not checkout.output.exists()
+
+
+def test_a_failed_soak_is_in_the_ledger_before_its_evidence_is_gathered(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    gather = hard_stop.write_evidence
+
+    def look(*arguments: Any) -> list[str]:
+        seen.append(str(checkout.entries()[-1].fields.get("verdict")))
+        return gather(*arguments)
+
+    write_value(checkout.folder, soak_value("crash", 0.5))
+    monkeypatch.setattr(measuring, "write_evidence", look)
+    short = ("--rehearse", "--", "--duration", "30s", "--no-live")
+    assert checkout.run(*short, gate="gate2") == Exit.FAILED
+    assert seen == ["failed"]
+    assert [item.entry for item in checkout.entries()] == ["gate_started", "gate_ended"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupted_gate_2_is_gone_on_with_by_the_gate(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    write_value(checkout.folder, soak_value())
+    typed = ["--rehearse", "--", "--duration", "3s", "--no-live"]
+    with monkeypatch.context() as once:
+        once.setattr(MinuteWriter, "begin", interrupt)
+        assert checkout.run(*typed, gate="gate2") == Exit.INTERRUPTED
+    (run_id,) = (path.name for path in (checkout.output / "soaks").iterdir())
+    words = ["python", "scripts/run_gate.py", "gate2", *checkout.where, *typed, "--resume", run_id]
+    assert f"go on with: {shlex.join(words)}\n" in capsys.readouterr().out
+    show_status.main(["--output-dir", str(checkout.output)])
+    waits = f"interrupted soak {run_id} waits: go on with `{shlex.join(words)}`\n"
+    assert waits in capsys.readouterr().out
+    assert run_gate.main(words[2:]) != Exit.PASSED
+    show_status.main(["--output-dir", str(checkout.output)])
+    assert "waits" not in capsys.readouterr().out
 
 
 def test_an_option_of_the_gate_after_the_dashes_is_refused(checkout: Checkout) -> None:

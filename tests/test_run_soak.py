@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import run_soak
 from fakes.soak_system import soak_value, write_soak_stack
 from fakes.system import write_value
 
-from common.cli import ConfigurationError, Exit, UsageError
+from common.cli import ConfigurationError, Exit, ScriptError, UsageError
 from common.schema import check_value
 from evidence.public_key import load_public_key
+from evidence.recorder import Recorder
 from evidence.verify import verify_bundle
+from soak import measuring, session
 from soak.hard_stop import find_py_spy
+from soak.minute_writer import MinuteWriter
+from traffic.locust_wire import TOKEN_VARIABLE
 from traffic.pieces import read_pieces
 from traffic.sample import Outcome
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SCRIPT = Path(run_soak.__file__)
 
@@ -227,7 +236,7 @@ def test_a_killed_soak_goes_on_and_says_what_was_not_observed(tmp_path: Path) ->
 
 
 def test_a_system_that_lives_on_makes_an_unobserved_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     value = soak_value()
     write_value(tmp_path, value)
@@ -249,6 +258,12 @@ def test_a_system_that_lives_on_makes_an_unobserved_gap(
     (gap,) = soaked(bundle)["gaps"]
     assert (code, gap["kind"]) == (Exit.INCONCLUSIVE, "unobserved")
     assert "the same services ran on" in gap["why"]
+    (last,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("INCONCLUSIVE")
+    ]
+    gone = f"{gap['end_seconds'] - gap['begin_seconds']:.0f} s"
+    assert f"(not observed for {gone}, from 0:00:" in last
+    assert "can no longer reach 0:00:04; a broken span can't pass: start a new soak)" in last
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -259,7 +274,10 @@ def test_ctrl_c_seals_what_was_measured_and_says_how_to_go_on(tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == Exit.INTERRUPTED
-    assert f"--resume {folder.name} --duration 600s" in output
+    stack, out = tmp_path / "stack.yaml", tmp_path / "out"
+    given = f"--stack {stack} --output-dir {out} --no-live --duration 600s"
+    assert f"go on with: python scripts/run_soak.py {given} --resume {folder.name}\n" in output
+    assert "that completes the measurement, but can't pass any more: at most 0:09:5" in output
     (bundle,) = (tmp_path / "out").glob("2*")
     found = soaked(bundle)
     assert summary_of(bundle)["verdict"] == "inconclusive"
@@ -297,9 +315,139 @@ def test_another_duration_is_refused_before_anything_is_started(tmp_path: Path) 
     folder = wait_for_samples(tmp_path, 1000)
     process.kill()
     process.communicate()
-    with pytest.raises(ConfigurationError, match=r"seconds: expected 600\.0, got 20\.0"):
+    with pytest.raises(ConfigurationError, match="--duration: this soak was begun with 10m, you"):
         soak(tmp_path, "--duration", "20s", "--resume", folder.name)
     assert not [*(tmp_path / "out").glob("2*")]
+
+
+def test_a_soak_that_is_not_there_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--resume 20260101-000000: expected an interr"):
+        soak(tmp_path, "--duration", "2s", "--resume", "20260101-000000")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_port_in_use_is_no_failure_of_the_system(tmp_path: Path) -> None:
+    """As in gate 1: nothing of the system ran, so there is nothing to find a root cause of."""
+    value = soak_value()
+    write_value(tmp_path, value)
+    port = int(value["services"][0]["url"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        code, bundle = soak(tmp_path, "--duration", "2s")
+    assert code == Exit.INCONCLUSIVE
+    summary = summary_of(bundle)
+    assert (summary["verdict"], summary["steps"][0]["outcome"]) == ("inconclusive", "inconclusive")
+    assert f"port {port} of front is taken" in summary["error"]
+
+
+def test_locust_without_a_token_is_refused_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(ConfigurationError, match=f"{TOKEN_VARIABLE}: expected"):
+        soak(tmp_path, "--duration", "2s", "--engine", "locust")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["locust", "gevent"])
+def test_without_locust_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != missing or None)
+    with pytest.raises(ConfigurationError) as refused:
+        soak(tmp_path, "--duration", "2s", "--engine", "locust")
+    said = str(refused.value)
+    assert f"the package '{missing}' is not installed" in said
+    assert "`make gate2`" in said
+    assert "`uv run --with locust " in said
+    assert sys.executable not in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("locust"), reason="needs Locust")
+def test_a_masters_port_in_use_is_no_failure_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "t" * 64)
+    monkeypatch.setenv("FAKE_KEY", "key-of-the-fake-system")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, bundle = soak(
+            tmp_path, "--duration", "2s", "--engine", "locust", "--master-port", port
+        )
+    assert code == Exit.INCONCLUSIVE
+    steps = {step["name"]: step["outcome"] for step in summary_of(bundle)["steps"]}
+    assert (steps["start services"], steps["soak"]) == ("passed", "inconclusive")
+    assert resumable(tmp_path) == []
+
+
+def test_our_own_trouble_is_inconclusive_and_a_failure_before_it_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trouble(*_: object) -> None:
+        raise ScriptError("planted: no space")
+
+    with monkeypatch.context() as once:
+        once.setattr(MinuteWriter, "begin", trouble)
+        code, bundle = soak(tmp_path, "--duration", "30s")
+    assert (code, summary_of(bundle)["error"]) == (Exit.INCONCLUSIVE, "planted: no space")
+    assert soaked(bundle)["pieces"][0]["ended"] == "interrupted"
+    (tmp_path / "stack.yaml").unlink()
+    monkeypatch.setattr(measuring, "write_evidence", trouble)
+    code, bundle = soak(tmp_path, "--duration", "30s", fault="crash")
+    assert code == Exit.FAILED
+    assert summary_of(bundle)["error"].startswith("stopped: restart: front")
+
+
+def test_the_folder_of_a_sealed_soak_is_gone_at_once(tmp_path: Path) -> None:
+    soak(tmp_path, "--duration", "1s")
+    assert not (tmp_path / "out" / "soaks").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_at_the_very_begin_of_the_traffic_seals_as_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = MinuteWriter.begin
+
+    def interrupt(self: MinuteWriter, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        begin(self, *arguments)
+
+    monkeypatch.setattr(MinuteWriter, "begin", interrupt)
+    code, bundle = soak(tmp_path, "--duration", "30s")
+    assert code == Exit.INTERRUPTED
+    assert summary_of(bundle)["verdict"] == "inconclusive"
+    assert soaked(bundle)["pieces"][0]["ended"] == "interrupted"
+    assert resumable(tmp_path) == [bundle.name]
+
+
+@pytest.mark.parametrize("where", [measuring, session])
+def test_ctrl_c_before_the_soak_has_begun_seals_and_leaves_no_soak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: ModuleType
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, "Session" if where is measuring else "Watching", interrupt)
+    code, bundle = soak(tmp_path, "--duration", "30s")
+    assert code == Exit.INTERRUPTED
+    assert summary_of(bundle)["verdict"] == "inconclusive"
+    assert not (tmp_path / "out" / "soaks").exists()
+
+
+def test_ctrl_c_before_anything_is_started_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "__post_init__", interrupt)
+    with pytest.raises(ScriptError, match="nothing was started, and nothing is left") as ended:
+        soak(tmp_path, "--duration", "30s")
+    assert ended.value.code == Exit.INTERRUPTED
+    assert [*(tmp_path / "out").iterdir()] == []
 
 
 def test_a_stack_without_traffic_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -308,6 +456,7 @@ def test_a_stack_without_traffic_is_refused_in_one_line(tmp_path: Path) -> None:
     write_value(tmp_path, value)
     with pytest.raises(ConfigurationError, match="has no traffic: there is nothing to soak"):
         soak(tmp_path, "--duration", "2s")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_faster_soak_sends_the_same_traffic_and_says_so(tmp_path: Path) -> None:

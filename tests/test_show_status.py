@@ -13,6 +13,9 @@ import show_status
 from bundles import make_bundle, make_key
 
 from common.cli import Exit
+from soak.clock import Moment
+from soak.folder import SoakFolder
+from soak.header import Header
 from stack.records import birth, new_record
 
 if TYPE_CHECKING:
@@ -86,6 +89,22 @@ def test_what_a_killed_run_left_is_shown_and_stays(
     assert record.path.exists()
     assert show_status.main(["--output-dir", str(tmp_path / "runs")]) == Exit.FAILED
     assert "LEFT OVER" in capsys.readouterr().out
+
+
+def test_an_interrupted_soak_is_shown_until_it_runs_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    header = Header("20261121-120000", "x", "a", "c", None, None, "process", 9.0, 1.0, "aiohttp")
+    typed = ["python", "scripts/run_soak.py", "--duration", "9s"]
+    folder = SoakFolder.create(tmp_path / "runs", header, Moment("boot", 0.0, 0.0), typed)
+    assert status(capsys, tmp_path)[1]["soaks"] == []
+    folder.close()
+    command = "python scripts/run_soak.py --duration 9s --resume 20261121-120000"
+    code, state = status(capsys, tmp_path)
+    assert state["soaks"] == [{"run": "20261121-120000", "command": command}]
+    assert code == Exit.PASSED
+    show_status.main(["--output-dir", str(tmp_path / "runs")])
+    assert f"20261121-120000 waits: go on with `{command}`" in capsys.readouterr().out
 
 
 def test_a_torn_record_is_no_stack(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ def duration(text: str) -> float:
     return seconds
 
 
+def duration_option(seconds: float) -> str:
+    """A time as it is given on the command line, in the largest whole unit: 48h, 20m, 90s."""
+    return duration_text(seconds).replace(" ", "").replace("min", "m")
+
+
 def duration_text(seconds: float) -> str:
     """A time in the largest unit that it is whole in: 48 h, 20 min, 90 s."""
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from detectors.bounds import interval_of, mean_time_between_failures_above
 from soak.minutes import MINUTE_SECONDS
 from soak.sleeping import judged_samples
-from soak.spans import gaps_of, longest_span_seconds, observed_seconds, spans_of
+from soak.spans import (
+    COMPLETE_RATIO,
+    gaps_of,
+    longest_span_seconds,
+    observed_seconds,
+    spans_of,
+)
 from traffic.latency import LatencyLog
 from traffic.sample import Outcome
 from traffic.schedule import Schedule
@@ -23,9 +29,6 @@ if TYPE_CHECKING:
     from traffic.model import Profile
     from traffic.pieces import Piece as Journal
 
-# Of the asked time: clocks are read a moment before and after.
-_COMPLETE = 0.999
-
 
 def span_figures(folder: SoakFolder) -> dict[str, Any]:
     """Observed time, gaps, and the longest span.
@@ -35,7 +38,7 @@ def span_figures(folder: SoakFolder) -> dict[str, Any]:
     """
     pieces, asked = folder.pieces(), folder.header.seconds
     longest = longest_span_seconds(pieces)
-    whole = longest >= asked * _COMPLETE
+    whole = longest >= asked * COMPLETE_RATIO
     return {
         "asked_seconds": asked,
         "observed_seconds": round(observed_seconds(pieces), 3),

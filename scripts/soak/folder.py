@@ -12,52 +12,27 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ConfigurationError, ScriptError
 from common.documents import parse_json
 from common.schema import check_value
 from soak.clock import Moment
+from soak.header import Header
 from soak.spans import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from filelock import FileLock
 
-HEADER, LOCK, ENDED = "soak.json", "soak.lock", "ended.json"
+HEADER, LOCK, ENDED, TYPED = "soak.json", "soak.lock", "ended.json", "typed.json"
+# What is of this machine only: a lock, marks, and a command with whole paths.
+NO_EVIDENCE = {LOCK, ENDED, TYPED}
 COMPLETED, INTERRUPTED, STOPPED = "completed", "interrupted", "stopped"
 SCHEMA = "soak_header/1"
-
-
-@dataclass(frozen=True)
-class Header:
-    """What is soaked; a soak is only resumed with the same.
-
-    `seconds` are real ones: an accelerated soak of 48 h has fewer.
-    """
-
-    run_id: str
-    stack: str
-    stack_sha256: str
-    contract_sha256: str
-    commit_sha: str | None
-    commit_dirty: bool | None
-    runtime: str
-    seconds: float
-    speed: float
-    engine: str
-
-    def differences(self, other: Header) -> list[str]:
-        """One line "what: expected X, got Y" for each part that another header has otherwise."""
-        mine, theirs = asdict(self), asdict(other)
-        return [
-            f"{name.replace('_', ' ')}: expected {mine[name]}, got {theirs[name]}"
-            for name in mine
-            if name != "run_id" and mine[name] != theirs[name]
-        ]
 
 
 class SoakFolder:
@@ -66,11 +41,13 @@ class SoakFolder:
     def __init__(self, path: Path, header: Header, start: Moment) -> None:
         """See the class."""
         self.path, self.header, self.start = path, header, start
-        self._lock = _lock(path)
+        self._lock = lock_of(path)
 
     @classmethod
-    def create(cls, output_dir: Path, header: Header, start: Moment) -> SoakFolder:
-        """A new folder for this soak.
+    def create(
+        cls, output_dir: Path, header: Header, start: Moment, typed: Sequence[str] = ()
+    ) -> SoakFolder:
+        """A new folder for this soak; `typed` is the command that began it.
 
         Raises:
             ScriptError: the folder can't be written.
@@ -80,6 +57,7 @@ class SoakFolder:
             for name in ("pieces", "minutes"):
                 (path / name).mkdir(parents=True)
             value = {"schema": SCHEMA, "start": asdict(start), **asdict(header)}
+            write_durably(path / TYPED, {"command": [*typed]})
             write_durably(path / HEADER, value)
         except OSError as problem:
             raise ScriptError(
@@ -94,25 +72,10 @@ class SoakFolder:
         Raises:
             ConfigurationError: there is none, it is in use, or it soaked something else.
         """
+        header = begun_header(output_dir, run_id)
+        header.require_same(wanted)
         path = soaks(output_dir) / run_id
-        if run_id not in resumable(output_dir):
-            there = ", ".join(resumable(output_dir)) or "none"
-            raise ConfigurationError(
-                f"--resume {run_id}: expected an interrupted soak in {soaks(output_dir)} "
-                f"(there: {there}), got none of that name"
-            )
-        value = _read(path / HEADER)
-        if any(_piece(item).ended == STOPPED for item in (path / "pieces").glob("piece-*.json")):
-            raise ConfigurationError(
-                f"--resume {run_id}: it was stopped because something failed: start a new soak"
-            )
-        start, header = _moment(value.pop("start"), path), _header(value, path)
-        if found := header.differences(wanted):
-            raise ConfigurationError(
-                f"--resume {run_id}: {found[0]}: a soak goes on with what it began with: "
-                "give the same, or start a new one"
-            )
-        return cls(path, header, start)
+        return cls(path, header, _moment(_read(path / HEADER).get("start"), path))
 
     @property
     def minutes(self) -> list[Path]:
@@ -126,10 +89,6 @@ class SoakFolder:
             ScriptError: a file of a piece is broken.
         """
         return [_piece(path) for path in sorted((self.path / "pieces").glob("piece-*.json"))]
-
-    def next_number(self) -> int:
-        """The number of the next piece, from 1."""
-        return max((piece.number for piece in self.pieces()), default=0) + 1
 
     def remaining_seconds(self) -> float:
         """What is left to observe of what was asked for."""
@@ -161,7 +120,7 @@ class SoakFolder:
         return [
             (name, path)
             for name, path in names
-            if name not in {LOCK, ENDED} and ".partial" not in name
+            if name not in NO_EVIDENCE and ".partial" not in name
         ]
 
     def mark_ended(self, bundle: str) -> None:
@@ -172,10 +131,43 @@ class SoakFolder:
         """Let others have the folder."""
         self._lock.release()
 
+    def discard(self) -> None:
+        """Remove it: nothing was observed."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):  # others are still in it
+            self.path.parent.rmdir()
+
 
 def soaks(output_dir: Path) -> Path:
     """Where soaks are kept while they run."""
     return output_dir / "soaks"
+
+
+def begun_command(path: Path) -> list[str]:
+    """The command that a soak was begun with, as it was given; empty where nobody wrote it."""
+    known = (path / TYPED).exists()
+    return [str(word) for word in _read(path / TYPED)["command"]] if known else []
+
+
+def begun_header(output_dir: Path, run_id: str) -> Header:
+    """What an interrupted soak was begun with.
+
+    Raises:
+        ConfigurationError: there is no such soak, or something has failed in it.
+    """
+    path = soaks(output_dir) / run_id
+    if run_id not in resumable(output_dir):
+        there = ", ".join(resumable(output_dir)) or "none"
+        raise ConfigurationError(
+            f"--resume {run_id}: expected an interrupted soak in {soaks(output_dir)} "
+            f"(there: {there}), got none of that name"
+        )
+    if any(_piece(item).ended == STOPPED for item in (path / "pieces").glob("piece-*.json")):
+        raise ConfigurationError(
+            f"--resume {run_id}: it was stopped because something failed: start a new soak"
+        )
+    return _header(_read(path / HEADER), path)
 
 
 def remove_ended(output_dir: Path) -> None:
@@ -205,7 +197,12 @@ def write_durably(path: Path, value: Mapping[str, Any]) -> None:
     partial.replace(path)
 
 
-def _lock(path: Path) -> FileLock:
+def lock_of(path: Path) -> FileLock:
+    """Take a soak's lock.
+
+    Raises:
+        ConfigurationError: another process has it.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path / LOCK)
@@ -238,7 +235,7 @@ def _moment(value: Any, path: Path) -> Moment:  # noqa: ANN401 - the JSON edge
 
 def _header(value: dict[str, Any], path: Path) -> Header:
     try:
-        value.pop("schema")
+        del value["schema"], value["start"]
         return Header(**value)
     except (KeyError, TypeError) as problem:
         raise _broken(path, problem) from problem

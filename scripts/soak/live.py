@@ -23,13 +23,14 @@ NO_FIGURE = "-"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A soak at one moment.
+    """A soak at one moment; `observed_seconds` are without the gaps before it.
 
     `profiles` are figures of the current minute (traffic/latency.py) with `per_second`,
     `services` rows of the last minute file; `worst` are findings that failed.
     """
 
     at_seconds: float
+    observed_seconds: float
     asked_seconds: float
     sent: int
     planned: int
@@ -96,6 +97,7 @@ def snapshot_of(session: Session, now: float) -> Snapshot:
     log_now = collector.telling_minute(now).log.profiles
     return Snapshot(
         at_seconds=now,
+        observed_seconds=session.observed_seconds(now),
         asked_seconds=header.seconds,
         sent=collector.sent,
         planned=session.planned,
@@ -123,13 +125,20 @@ def line_of(shot: Snapshot) -> str:
         if row.get("latency")
     )
     parts = [
-        f"soak {clock_of(shot.at_seconds)} of {clock_of(shot.asked_seconds)}",
+        f"soak {_progress(shot)}",
         f"{shot.sent:,} of {shot.planned:,} sent, {shot.errors:,} errors",
         p95s,
         f"memory {_mebibytes(shot.services)}" if shot.services else "",
         shot.verdict,
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _progress(shot: Snapshot) -> str:
+    """What was observed of what was asked for; a gap is not observed."""
+    gap = shot.at_seconds - shot.observed_seconds
+    missed = f" (not observed: {clock_of(gap)})" if gap >= 1 else ""
+    return f"{clock_of(shot.observed_seconds)} of {clock_of(shot.asked_seconds)}{missed}"
 
 
 def clock_of(seconds: float) -> str:
@@ -144,7 +153,7 @@ def table_of(shot: Snapshot) -> RenderableType:
     from rich.text import Text
 
     head = (
-        f"soak {clock_of(shot.at_seconds)} of {clock_of(shot.asked_seconds)}   "
+        f"soak {_progress(shot)}   "
         f"{shot.sent:,} of {shot.planned:,} sent   {shot.errors:,} errors"
         f"{_share(shot.errors, shot.ended)}   {shot.in_flight} in flight   {shot.restarts} restarts"
     )

@@ -3,21 +3,22 @@
 # All of it is imported before the soak begins: in 48 hours the files may change.
 from __future__ import annotations
 
-import atexit
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import aiohttp  # noqa: F401 - the first requests would wait for it
 
-from common.cli import ConfigurationError, uninterrupted
+from common.cli import uninterrupted
 from evidence.criteria import FAILED, INCONCLUSIVE
+from gating.frame import no_fault_of_the_system
 from soak import clock
-from soak.folder import COMPLETED, INTERRUPTED, STOPPED, Header, SoakFolder, remove_ended
+from soak.folder import COMPLETED, INTERRUPTED, STOPPED, SoakFolder, remove_ended
+from soak.going_on import broken_span_of, prospect_of, resume_command
 from soak.hard_stop import describe, stop_facts, write_evidence
+from soak.header import Header
 from soak.live import View
 from soak.session import Session
 from soak.summary import summarise
-from traffic.engines import AIOHTTP, open_engine
+from traffic.engines import open_engine
 from traffic.pieces import read_pieces
 from traffic.target import target_of
 
@@ -40,17 +41,12 @@ class RecordedSoak:
         recorder: of the run.
 
     Raises:
-        ConfigurationError: the stack has no traffic, or the soak can't be resumed.
+        ConfigurationError: the soak can't be resumed.
     """
 
     def __init__(self, options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -> None:
         """See the class."""
         self._options, self._runtime, self._recorder = options, runtime, recorder
-        if not runtime.stack.traffic:
-            raise ConfigurationError(
-                f"{runtime.stack.file.name} has no traffic: there is nothing to soak it with: "
-                "add the section `traffic` (docs/stack-file.md)"
-            )
         remove_ended(options.output_dir)
         self._header = self._wanted()
         self._folder: SoakFolder | None = None
@@ -80,7 +76,14 @@ class RecordedSoak:
 
         Raises:
             KeyboardInterrupt: it was interrupted; what was observed is kept.
+            StopRun: our own trouble, such as a worker that never came: nothing is judged by it.
         """
+        self._step = step
+        with no_fault_of_the_system(self._recorder, step):
+            ending = self._run()
+        self._say(step, ending)
+
+    def _run(self) -> Ending:
         earlier = self._earlier()
         clean = self._recorder.folder.redactor.text
         target, stack = target_of(self._runtime, clean), self._runtime.stack
@@ -91,12 +94,12 @@ class RecordedSoak:
         ):
             if self._folder is None:
                 moment = clock.now()
-                self._folder = SoakFolder.create(self._options.output_dir, self._header, moment)
+                where, typed = self._options.output_dir, self._recorder.typed
+                self._folder = SoakFolder.create(where, self._header, moment, typed)
             self._session = Session(
                 self._folder, self._runtime, earlier, engine, on_failure=self._gather_evidence
             )
-            ending = self._session.run(target, view)
-        self._say(step, ending)
+            return self._session.run(target, view)
 
     def _earlier(self) -> list[Journal]:
         """The journals of earlier pieces; one that was killed ends where its last sample does."""
@@ -117,9 +120,13 @@ class RecordedSoak:
         if ending.kind == INTERRUPTED:
             step.outcome = INCONCLUSIVE
             raise KeyboardInterrupt
+        if ending.kind == COMPLETED and self._folder and (why := broken_span_of(self._folder)):
+            step.outcome, step.error = INCONCLUSIVE, why
 
     def _gather_evidence(self, session: Session, failed: list[Finding]) -> None:
         """While the system still runs: stacks, logs, the last requests."""
+        # First of all: whatever ends this run from here on, it has failed.
+        self._recorder.fail(self._step, f"stopped: {describe(failed)}")
         collector = session.collector
         said = write_evidence(
             self._recorder.folder, self._runtime, session.identities, failed, collector
@@ -130,6 +137,7 @@ class RecordedSoak:
     def finish(self, evidence: str, name: str) -> None:
         """Figures and files into the run folder; the soak's own folder stays if it can go on."""
         if self._folder is None or self._session is None:
+            self._leave_nothing()
             return
         with uninterrupted():
             try:
@@ -162,31 +170,25 @@ class RecordedSoak:
                 self._recorder.folder.write_bytes(target, path.read_bytes())
         return len(files)
 
+    def _leave_nothing(self) -> None:
+        """It ended before it began; a soak that is gone on with stays as it was."""
+        if self._folder and self._options.resume:
+            self._folder.close()
+        elif self._folder:
+            self._folder.discard()
+
     def _leave(self) -> None:
         assert self._folder is not None  # noqa: S101 - asked after `run` only
         assert self._session is not None  # noqa: S101
         if self._session.ending.kind in {COMPLETED, STOPPED} and self._session.closed:
             self._folder.mark_ended(self._recorder.folder.run_id)
-            # The bundle is sealed after us; whoever starts next removes it otherwise.
-            atexit.register(remove_ended, self._options.output_dir)
-        else:
-            self._recorder.print(f"      go on with: {self._resume_command()}")
+            # Where nothing is sealed it stays; whoever starts next looks again.
+            self._recorder.on_sealed = lambda: remove_ended(self._options.output_dir)
+        elif self._session.ending.kind != STOPPED:
+            command = resume_command(self._recorder.typed, self._header.run_id)
+            self._recorder.print(f"      go on with: {command}")
+            self._recorder.print(f"      {prospect_of(self._folder)}")
         self._folder.close()
-
-    def _resume_command(self) -> str:
-        options, header = self._options, self._header
-        words = ["python", "scripts/run_soak.py", "--resume", header.run_id]
-        words += ["--duration", f"{options.duration:g}s", "--stack", str(options.stack)]
-        words += ["--output-dir", str(options.output_dir)]
-        if options.speed != 1:
-            words += ["--speed", f"{options.speed:g}"]
-        if options.engine != AIOHTTP:
-            words += ["--engine", options.engine, "--workers", str(options.workers)]
-            words += ["--master-host", options.master_host]
-            words += ["--master-port", str(options.master_port)]
-        if options.runtime:
-            words += ["--runtime", options.runtime]
-        return shlex.join(words)
 
 
 def bound_lines(figures: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from soak.piece import OpenPiece
 from soak.sampler import Sampler
 from soak.signals import told_of_signals
 from soak.sleeping import as_judged, judged_samples
+from soak.spans import observed_seconds
 from soak.watching import Watching
 from traffic.sample import Outcome
 from traffic.schedule import Schedule
@@ -99,8 +100,11 @@ class Session:
         number = self.piece.piece.number
         self.minutes = MinuteWriter(folder, self._sampler, self.collector, self.history, number)
         self.ending, self.closed = Ending(), False
+        self._give_up: Callable[[], object] = lambda: None
+        self._sending = False
         self._tick = self._checkpoint = self._look = self._hour = begin
         self._boundary = begin + MINUTE_SECONDS
+        self._observed_before = observed_seconds(folder.pieces()[:-1])
         self._replay(earlier)
 
     def _replay(self, earlier: list[PieceJournal]) -> None:
@@ -151,24 +155,31 @@ class Session:
             with self.piece.journal:
                 asyncio.run(self._run(target, view))
             self.closed = True
+        except BaseException:
+            if self.ending.kind == COMPLETED:  # it is not: Ctrl-C at its very begin, a full disk
+                self.ending = self._cut_off()
+            raise
         finally:
             now = self.piece.now()
-            over = self.ending.at_seconds or self.piece.asked_end_seconds
+            at, end = self.ending.at_seconds, self.piece.asked_end_seconds
+            over = end if at is None else at
             self.piece.write(now, self.identities, self.ending.kind, min(now, over))
         return self.ending
 
     async def _run(self, target: Target, view: View) -> None:
         self._stop, self._tick = asyncio.Event(), self.piece.now()
-        await asyncio.to_thread(self.minutes.begin, self.identities)
-        self.judges.saw(self.piece.now(), self.identities)
-        self._traffic = asyncio.create_task(self._send(target))
-        try:
-            with told_of_signals(asyncio.get_running_loop(), self._interrupt):
+        # From the first moment: a Ctrl-C that nobody is told of would break everything off.
+        with told_of_signals(asyncio.get_running_loop(), self._interrupt):
+            await asyncio.to_thread(self.minutes.begin, self.identities)
+            self.judges.saw(self.piece.now(), self.identities)
+            self._traffic = asyncio.create_task(self._send(target))
+            self._give_up, self._sending = self._traffic.cancel, True
+            try:
                 await self._watch(view)
-        finally:
-            self._traffic.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._traffic
+            finally:
+                self._traffic.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._traffic
         await self._last_look()
 
     async def _send(self, target: Target) -> None:
@@ -258,10 +269,20 @@ class Session:
     def _interrupt(self) -> None:
         """The first signal lets answers come in, the second waits for nothing."""
         if self._stop.is_set():
-            self._traffic.cancel()
+            self._give_up()
         elif self.ending.kind == COMPLETED:
-            self.ending = Ending(INTERRUPTED, [], self.piece.now())
+            self.ending = self._cut_off()
         self._stop.set()
+
+    def _cut_off(self) -> Ending:
+        """Ended by ourselves; before the first request was sent none was due."""
+        at = self.piece.now() if self._sending else self.piece.begin_seconds
+        return Ending(INTERRUPTED, [], at)
+
+    def observed_seconds(self, now: float) -> float:
+        """What was observed until now, in all pieces."""
+        piece = replace(self.piece.piece, end_seconds=now)
+        return self._observed_before + observed_seconds([piece])
 
     async def _last_look(self) -> None:
         now = self.piece.now()

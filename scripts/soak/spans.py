@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+# Of the asked time: clocks are read a moment before and after.
+COMPLETE_RATIO = 0.999
 UNOBSERVED, RESTARTED = "unobserved", "restarted"
 
 

@@ -18,7 +18,8 @@ from soak.figures import (
     service_figures,
     span_figures,
 )
-from soak.folder import Header, SoakFolder
+from soak.folder import SoakFolder
+from soak.header import Header
 from soak.minutes import Minute
 from soak.plots import charts_of
 from soak.spans import Piece, gaps_of

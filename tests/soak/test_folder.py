@@ -9,7 +9,9 @@ import pytest
 
 from common.cli import ConfigurationError, ScriptError
 from soak.clock import Moment
-from soak.folder import ENDED, Header, SoakFolder, remove_ended, resumable, soaks
+from soak.folder import ENDED, TYPED, SoakFolder, remove_ended, resumable, soaks
+from soak.going_on import waiting
+from soak.header import Header
 from soak.spans import Piece
 
 if TYPE_CHECKING:
@@ -55,13 +57,16 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"stack_sha256": "bb"}, "stack sha256: expected aa, got bb"),
-        ({"contract_sha256": "dd"}, "contract sha256: expected cc, got dd"),
-        ({"commit_sha": "5678"}, "commit sha: expected 1234, got 5678"),
-        ({"commit_dirty": True}, "commit dirty: expected False, got True"),
-        ({"runtime": "compose"}, "runtime: expected process, got compose"),
-        ({"seconds": 50.0}, "seconds: expected 100.0, got 50.0"),
-        ({"speed": 2.0}, "speed: expected 1.0, got 2.0"),
+        ({"stack": "other"}, "--stack: this soak was begun with fake, you asked for other"),
+        ({"stack_sha256": "bb"}, "stack file .SHA-256. of this soak was aa, now bb"),
+        ({"contract_sha256": "dd"}, "contract .SHA-256. of this soak was cc, now dd"),
+        ({"commit_sha": "5678"}, "commit of this soak was 1234, now 5678"),
+        ({"commit_sha": None}, "commit of this soak was 1234, now not known"),
+        ({"commit_dirty": True}, "working tree of this soak was without changes, now with changes"),
+        ({"runtime": "compose"}, "--runtime: this soak was begun with process, you asked for comp"),
+        ({"seconds": 7200.0}, "--duration: this soak was begun with 100s, you asked for 2h:"),
+        ({"speed": 2.0}, "--speed: this soak was begun with 1, you asked for 2:"),
+        ({"engine": "locust"}, "--engine: this soak was begun with aiohttp, you asked for locust"),
     ],
 )
 def test_another_soak_is_not_gone_on_with(
@@ -153,6 +158,30 @@ def test_a_soak_that_is_over_is_not_resumed(tmp_path: Path) -> None:
     folder.mark_ended("20261121-130000")
     folder.close()
     assert resumable(tmp_path) == []
+
+
+def test_the_whole_command_is_no_evidence(tmp_path: Path) -> None:
+    """It has paths of this machine."""
+    folder = SoakFolder.create(tmp_path, HEADER, START, ["python", "/home/somebody/run_soak.py"])
+    assert (folder.path / TYPED).is_file()
+    assert [name for name, _ in folder.files()] == ["soak.json"]
+    folder.close()
+
+
+def test_only_a_soak_that_can_be_gone_on_with_waits(tmp_path: Path) -> None:
+    typed = ["python", "scripts/run_gate.py", "gate2"]
+    folder = SoakFolder.create(tmp_path, HEADER, START, typed)
+    assert waiting(tmp_path) == []  # it runs
+    folder.close()
+    command = f"python scripts/run_gate.py gate2 -- --resume {HEADER.run_id}"
+    assert waiting(tmp_path) == [(HEADER.run_id, command)]
+    folder.write_piece(replace(PIECE, ended="stopped"))
+    assert waiting(tmp_path) == []
+
+
+def test_a_soak_that_observed_nothing_is_discarded(tmp_path: Path) -> None:
+    made(tmp_path).discard()
+    assert not soaks(tmp_path).exists()
 
 
 def test_an_interrupted_soak_is_kept(tmp_path: Path) -> None:

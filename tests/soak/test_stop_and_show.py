@@ -37,6 +37,7 @@ def finding(detector: str, outcome: str = FAILED, subject: str = "front/chat") -
 def snapshot(**changes: Any) -> Snapshot:
     values: dict[str, Any] = {
         "at_seconds": 3725,
+        "observed_seconds": 3725,
         "asked_seconds": 172_800,
         "sent": 6518,
         "planned": 302_400,
@@ -97,6 +98,13 @@ def test_on_a_terminal_there_is_something_new_each_second() -> None:
     with view:
         assert all(view.due(second) for second in range(5))
         view.show(snapshot())
+
+
+def test_a_gap_is_no_elapsed_time() -> None:
+    shot = snapshot(observed_seconds=125)
+    assert "soak 0:02:05 of 48:00:00 (not observed: 1:00:00);" in line_of(shot)
+    assert "soak 0:02:05 of 48:00:00 (not observed: 1:00:00)" in drawn(shot)
+    assert "not observed" not in line_of(snapshot())
 
 
 def test_long_times_are_hours() -> None:

@@ -11,7 +11,8 @@ import pytest
 from common.options import REFERENCE_STACK
 from detectors.finding import FAILED, PASSED
 from soak.collector import Collector
-from soak.folder import Header, SoakFolder
+from soak.folder import SoakFolder
+from soak.header import Header
 from soak.history import History
 from soak.judges import Judges, counts_of
 from soak.minute_writer import MinuteWriter
