@@ -228,7 +228,8 @@ def test_a_killed_soak_goes_on_and_says_what_was_not_observed(tmp_path: Path) ->
     assert [gap["kind"] for gap in found["gaps"]] == ["restarted"] * 3
     assert [piece["ended"] for piece in found["pieces"]] == ["killed"] * 3 + ["completed"]
     longest = max(row["end_seconds"] - row["begin_seconds"] for row in found["pieces"])
-    assert found["longest_span_seconds"] == pytest.approx(longest, abs=0.01)
+    # The wait for the last answers is observed, and no part of the span.
+    assert longest - 2 < found["longest_span_seconds"] <= longest
     assert found["observed_seconds"] >= 9
     assert found["unbroken_seconds"] is None
     assert found["requests"]["error"] == 0

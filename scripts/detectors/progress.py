@@ -73,7 +73,8 @@ class ProgressWatch:
         hang_seconds: how long nothing may be normal. Requests that a sender gives up
             earlier count by the watermark alone.
         blind_seconds: where nothing at all is told or asked for longer than this, the watch
-            stood still (the machine was suspended): no time of the system's.
+            stood still (the machine was suspended): no time of the system's. Less than
+            `hang_seconds`, or a stall of the watch passes for one of the system.
 
     Raises:
         ValueError: no routes, or two of the same name.

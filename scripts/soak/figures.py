@@ -10,8 +10,8 @@ from detectors.bounds import interval_of, mean_time_between_failures_above
 from soak.minutes import MINUTE_SECONDS
 from soak.sleeping import judged_samples
 from soak.spans import (
-    COMPLETE_RATIO,
     gaps_of,
+    is_whole,
     longest_span_seconds,
     observed_seconds,
     spans_of,
@@ -38,12 +38,11 @@ def span_figures(folder: SoakFolder) -> dict[str, Any]:
     """
     pieces, asked = folder.pieces(), folder.header.seconds
     longest = longest_span_seconds(pieces)
-    whole = longest >= asked * COMPLETE_RATIO
+    whole = is_whole(longest, asked)
     return {
         "asked_seconds": asked,
         "observed_seconds": round(observed_seconds(pieces), 3),
         "longest_span_seconds": round(longest, 3),
-        # The last reading of the clock may lie a hair before the end that it waited for.
         "unbroken_seconds": round(max(longest, asked), 3) if whole else None,
         "unbroken_ratio": 1.0 if whole else None,
         "gaps": [gap.as_json() for gap in gaps_of(pieces)],

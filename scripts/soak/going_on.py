@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from common.cli import ConfigurationError, ScriptError
 from soak.folder import LOCK, begun_command, begun_header, lock_of, resumable, soaks
 from soak.live import clock_of
-from soak.spans import COMPLETE_RATIO, gaps_of, longest_span_seconds
+from soak.spans import gaps_of, is_whole, longest_span_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def longest_possible_seconds(folder: SoakFolder) -> float:
 
 def is_out_of_reach(folder: SoakFolder) -> bool:
     """Whether the asked time can't be one unbroken span any more."""
-    return longest_possible_seconds(folder) < folder.header.seconds * COMPLETE_RATIO
+    return not is_whole(longest_possible_seconds(folder), folder.header.seconds)
 
 
 def prospect_of(folder: SoakFolder) -> str:
@@ -94,7 +94,7 @@ def broken_span_of(folder: SoakFolder) -> str | None:
     pieces, asked = folder.pieces(), folder.header.seconds
     longest = longest_span_seconds(pieces)
     gaps = sorted(gaps_of(pieces), key=lambda gap: gap.begin_seconds - gap.end_seconds)
-    if not gaps or longest >= asked * COMPLETE_RATIO:
+    if not gaps or is_whole(longest, asked):
         return None
     first, more = gaps[0], f" (and {len(gaps) - 1} shorter gaps)" if len(gaps) > 1 else ""
     return (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Of the asked time: clocks are read a moment before and after.
-COMPLETE_RATIO = 0.999
+# What adding up seconds since the start may lose; no gap is that short.
+_ROUNDING_SECONDS = 0.001
 UNOBSERVED, RESTARTED = "unobserved", "restarted"
 
 
@@ -102,5 +102,18 @@ def observed_seconds(pieces: Sequence[Piece]) -> float:
 
 
 def longest_span_seconds(pieces: Sequence[Piece]) -> float:
-    """The longest unbroken observed span; 0 where nothing was observed."""
-    return max((end - begin for begin, end in spans_of(pieces)), default=0.0)
+    """The longest unbroken observed span with traffic; 0 where nothing was observed.
+
+    Waiting for the last answers is observed as well, but it makes up for no gap.
+    """
+    spans = [
+        (begin, end if piece.traffic_end_seconds is None else min(end, piece.traffic_end_seconds))
+        for piece in pieces
+        for begin, end in spans_of([piece])
+    ]
+    return max((max(0.0, end - begin) for begin, end in spans), default=0.0)
+
+
+def is_whole(span_seconds: float, asked_seconds: float) -> bool:
+    """Whether a span is all that was asked for: a break of any length makes it shorter."""
+    return span_seconds >= asked_seconds - _ROUNDING_SECONDS

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from detectors.progress import ANSWERED, LATE_SECONDS, REFUSED, TIMED_OUT, ProgressWatch, Route
+from detectors.progress import (
+    ANSWERED,
+    BLIND_SECONDS,
+    LATE_SECONDS,
+    REFUSED,
+    TIMED_OUT,
+    ProgressWatch,
+    Route,
+)
 from detectors.sessions import SessionWatch
 from traffic.sample import Outcome
 
@@ -100,7 +108,8 @@ def _progress_watch(profiles: Sequence[Profile], limit: float, speed: float) -> 
         for profile in profiles
         if profile.timeout_seconds == limit
     ]
-    return ProgressWatch(routes, HANG_SHARE * limit)
+    hang_seconds = HANG_SHARE * limit
+    return ProgressWatch(routes, hang_seconds, min(BLIND_SECONDS, hang_seconds / 2))
 
 
 def _session_watch(profile: Profile, speed: float) -> SessionWatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from soak.duration import duration, duration_text
-from soak.spans import Piece, gaps_of, longest_span_seconds, observed_seconds, spans_of
+from soak.spans import Piece, gaps_of, is_whole, longest_span_seconds, observed_seconds, spans_of
 
 KEYS: dict[str, str | None] = {"front": "1@a", "jobs": "2@a"}
 
@@ -29,6 +29,22 @@ def test_the_longest_span_is_not_the_sum() -> None:
     pieces = [piece(1, 0, 100), piece(2, 130, 190)]
     assert observed_seconds(pieces) == 160
     assert longest_span_seconds(pieces) == 100
+
+
+def test_waiting_for_the_last_answers_makes_up_for_no_gap() -> None:
+    """Observed, but without traffic: 4 s that were asked for are not 3.9 s and a wait."""
+    pieces = [piece(1, 0, 0.1), piece(2, 1, 6, traffic_end_seconds=4.9)]
+    assert longest_span_seconds(pieces) == pytest.approx(3.9)
+    assert observed_seconds(pieces) == pytest.approx(5.1)
+    early = [piece(1, 0, 9, traffic_end_seconds=5, sleeps=((6, 7),))]
+    assert longest_span_seconds(early) == 5
+
+
+def test_a_break_of_any_length_is_one() -> None:
+    """A thousandth of 48 hours would be almost three minutes."""
+    assert is_whole(172_800, 172_800)
+    assert is_whole(172_799.999_9, 172_800)
+    assert not is_whole(172_799.9, 172_800)
 
 
 def test_a_gap_between_the_same_services_is_unobserved() -> None:

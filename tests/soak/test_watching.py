@@ -70,6 +70,30 @@ def test_a_route_without_answers_is_a_deadlock_before_its_time_limit() -> None:
     assert outcomes(watching, 9.5)["deadlock"] == FAILED
 
 
+def test_a_stall_of_the_whole_machine_is_no_hang_of_the_system() -> None:
+    """Seen on a busy machine: nobody ran for 3.7 s, and a limit of 3.6 s said deadlock."""
+    impatient = replace(CHAT, timeout_seconds=4)
+    watching = Watching([impatient])
+    watching.started(0, 0, 0, 0.0)
+    watching.ended(sample(0, 0.0))
+    for number in range(1, 8):
+        watching.started(0, 0, number, 1 + number / 100)
+    assert outcomes(watching, 4.8)["progress"] == NOT_JUDGED  # most of it was not watched
+    for number in range(1, 8):
+        watching.ended(sample(0, 4.8, number=number))
+    tick(watching, 20)
+    assert outcomes(watching, 20.0)["progress"] == PASSED
+
+
+def test_a_stall_that_was_watched_is_a_hang() -> None:
+    watching = Watching([replace(CHAT, timeout_seconds=4)])
+    for number in range(7):
+        watching.started(0, 0, number, number / 100)
+    for now in (1.0, 2.0, 3.0):
+        assert "deadlock" not in outcomes(watching, now)
+    assert outcomes(watching, 4.1)["deadlock"] == FAILED
+
+
 def test_each_route_is_watched_alone() -> None:
     """One that answers does not hide one that does not."""
     watching = Watching([CHAT, Profile("action", "front", Fraction(1), (step("act"),))])
