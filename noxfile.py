@@ -338,7 +338,9 @@ def lock(session: nox.Session) -> None:
 def lock_image_tools(session: nox.Session, options: list[str]) -> None:
     """Lock what the image's tool stage adds, and note the services' lock in compose.yaml."""
     folder = SERVICES_LOCK.parent
-    known = [f"--constraint={path}" for path in (LOCK, SECURITY_LOCK, SERVICES_LOCK)]
+    # As seen from there: the comments of the lock name them, and no folder of this machine.
+    locks = (os.path.relpath(path, folder) for path in (LOCK, SECURITY_LOCK, SERVICES_LOCK))
+    known = [f"--constraint={Path(path).as_posix()}" for path in locks]
     wanted = ["requirements-ci.in", *known, "--output-file=requirements-ci.txt"]
     os.chdir(folder)
     session.run("uv", "pip", "compile", *options, *wanted)

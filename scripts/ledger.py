@@ -102,7 +102,7 @@ def show(options: argparse.Namespace) -> Exit:
     problem = key and forgotten(state.entries, options.output_dir, key)
     gates = [
         item.as_json() | ({"next_step": problem} if problem else {})
-        for item in _statuses(state.entries, stack, options.runtime)
+        for item in _statuses(state.entries, stack, options)
     ]
     head = state.head.as_json() if state.head else None
     if options.json:
@@ -121,11 +121,13 @@ def show(options: argparse.Namespace) -> Exit:
     return Exit.PASSED
 
 
-def _statuses(entries: Sequence[Entry], stack: Stack, runtime: str | None) -> list[Any]:
+def _statuses(entries: Sequence[Entry], stack: Stack, options: argparse.Namespace) -> list[Any]:
     from gating.ledger_page import gate_status
     from gating.ledger_steps import next_step, required_gates, subject_of
 
-    subject = subject_of(stack, runtime)
+    subject = subject_of(
+        stack, options.runtime, output_dir=options.output_dir, ledger=options.ledger
+    )
     return [
         gate_status(
             entries,

@@ -33,7 +33,6 @@ exit codes: 0 passed; 1 failed; 2 inconclusive, or it may not start; 64 bad argu
 from __future__ import annotations
 
 import functools
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,11 +77,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(given[:mine])
     options.arguments = given[mine + 1 :]
     if unknown:
-        known = [word for word in given[:mine] if word not in unknown]
-        moved = shlex.join([*known, "--", *unknown, *options.arguments])
         raise UsageError(
-            f"{unknown[0]} is no option of a gate: arguments of the script that measures come "
-            f"after `--`: {parser.prog} {moved} (see `{parser.prog} --help`)"
+            f"{unknown[0]} is no option of a gate: options of the script that measures come "
+            f"after ` -- ` (see `{parser.prog} --help`)"
         )
     return options
 

@@ -95,7 +95,8 @@ def soaks(folder: Path) -> list[dict[str, str]]:
     """Interrupted soaks of an output folder, with the command that goes on with each."""
     from soak.going_on import waiting
 
-    return [{"run": run_id, "command": command} for run_id, command in waiting(folder)]
+    names = ("run", "command", "prospect")
+    return [dict(zip(names, values, strict=True)) for values in waiting(folder)]
 
 
 def verdicts(folder: Path) -> list[dict[str, str]]:
@@ -128,7 +129,8 @@ def show(state: dict[str, Any]) -> None:
     if state["containers"] == []:
         print("no container of a run")
     for soak in state["soaks"]:
-        print(f"interrupted soak {soak['run']} waits: go on with `{soak['command']}`")
+        print(f"interrupted soak {soak['run']} waits: go on with `{soak['command']}`;")
+        print(f"  {soak['prospect']}")
     for run_ in state["verdicts"]:
         print(f"{run_['run']} {run_['script']}: {run_['verdict']} (as written, not verified)")
     if not state["verdicts"]:

@@ -20,6 +20,7 @@ from evidence import criteria
 from evidence import envelope as envelope_module
 from evidence.envelope import commit_of, contract_sha256
 from gating import gate_file, ledger_steps
+from gating.commands import script_command
 from gating.contract import bump, lock_path_of
 from gating.ledger import Ledger, verify
 from gating.ledger_runs import ENDED, STARTED, ended_fields, started_fields
@@ -76,7 +77,8 @@ class Place:
 
     def step(self, gate: str, arguments: str = "") -> str:
         """The advice to run a gate, as it has to be typed."""
-        return f'run `make {gate} ARGS="{arguments}--stack {self.stack_file}"`'
+        where = f"--stack {self.stack_file} --output-dir {self.output}"
+        return f'run `make {gate} ARGS="{arguments}{where}"`'
 
     def commit(self) -> str:
         commit_of.cache_clear()
@@ -150,7 +152,7 @@ def test_the_way_through_the_gates_is_shown(
     failed = place.run("gate1", "failed")
     status, step = steps(place, capsys)["gate1"]
     assert status == "failed"
-    assert f"resolve it first: `.venv/bin/python scripts/ledger.py resolve {failed}" in step
+    assert f"resolve it first: `{script_command('ledger', 'resolve', failed)}" in step
     fix = place.commit()
     place.main("resolve", failed, "--root-cause", "a leak", "--fix-commit", fix)
     assert steps(place, capsys)["gate1"] == ("failed", place.step("gate1"))

@@ -62,10 +62,16 @@ def test_the_services_lock_is_a_part_of_the_one_resolution() -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    ["constraints.txt", "constraints-security.txt", "compose/reference/requirements.txt"],
+    [
+        "constraints.txt",
+        "constraints-security.txt",
+        "compose/reference/requirements.txt",
+        "compose/reference/requirements-ci.txt",
+    ],
 )
-def test_no_lock_names_an_index(lock: str) -> None:
+def test_no_lock_names_an_index_or_a_folder_of_the_machine_that_made_it(lock: str) -> None:
     text = (ROOT / lock).read_text()
+    assert not re.search(r"-[cr] (/|[A-Z]:)", text)
     assert "://" not in text
     assert "--index-url" not in text
 

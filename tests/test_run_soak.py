@@ -21,11 +21,14 @@ from fakes.system import write_value
 
 from common.cli import ConfigurationError, Exit, ScriptError, UsageError
 from common.schema import check_value
+from detectors.finding import Finding
 from evidence.public_key import load_public_key
 from evidence.recorder import Recorder
 from evidence.verify import verify_bundle
+from gating.commands import script_command
 from soak import measuring, session
 from soak.hard_stop import find_py_spy
+from soak.judges import Judges
 from soak.minute_writer import MinuteWriter
 from traffic.locust_wire import TOKEN_VARIABLE
 from traffic.pieces import read_pieces
@@ -277,7 +280,8 @@ def test_ctrl_c_seals_what_was_measured_and_says_how_to_go_on(tmp_path: Path) ->
     assert process.returncode == Exit.INTERRUPTED
     stack, out = tmp_path / "stack.yaml", tmp_path / "out"
     given = f"--stack {stack} --output-dir {out} --no-live --duration 600s"
-    assert f"go on with: python scripts/run_soak.py {given} --resume {folder.name}\n" in output
+    this = script_command("run_soak")
+    assert f"go on with: {this} {given} --resume {folder.name}\n" in output
     assert "that completes the measurement, but can't pass any more: at most 0:09:5" in output
     (bundle,) = (tmp_path / "out").glob("2*")
     found = soaked(bundle)
@@ -288,6 +292,45 @@ def test_ctrl_c_seals_what_was_measured_and_says_how_to_go_on(tmp_path: Path) ->
     assert resumable(tmp_path) == [folder.name]
     names = {Outcome(value).name for piece in read_pieces(folder) for value in piece.outcome}
     assert names <= {"OK", "UNFINISHED"}
+
+
+def _no_room(*_arguments: object, **_options: object) -> None:
+    raise ScriptError("no room: free some")
+
+
+def test_what_breaks_after_a_failure_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failure was seen first: a disk that is full after it makes it no open question."""
+    write_soak_stack(tmp_path)
+    found = Finding("restart", "front", "failed", "planted", 1.0, {})
+    monkeypatch.setattr(Judges, "each_second", lambda _self, _now: [found])
+    monkeypatch.setattr(session, "MINUTE_SECONDS", 0.1)
+    monkeypatch.setattr(MinuteWriter, "write", _no_room)
+    code, bundle = soak(tmp_path, "--duration", "5s")
+    assert (code, summary_of(bundle)["verdict"]) == (Exit.FAILED, "failed")
+    assert "planted" in summary_of(bundle)["error"]
+
+
+def test_trouble_with_the_figures_is_our_own_and_keeps_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_soak_stack(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(measuring, "summarise", _no_room)
+        code, bundle = soak(tmp_path, "--duration", "3s")
+    assert (code, summary_of(bundle)["verdict"]) == (Exit.INCONCLUSIVE, "inconclusive")
+    (run_id,) = resumable(tmp_path)
+    assert sum(map(len, read_pieces(tmp_path / "out" / "soaks" / run_id)))
+
+
+def test_a_command_of_the_systems_own_that_fails_is_its_fault(tmp_path: Path) -> None:
+    """Its migrations, say: a gate that is inconclusive for that could be tried for ever."""
+    value = soak_value()
+    value["runtimes"]["process"]["prepare"] = [["{python}", "-c", "raise SystemExit(1)"]]
+    write_value(tmp_path, value)
+    code, bundle = soak(tmp_path, "--duration", "3s")
+    assert (code, summary_of(bundle)["verdict"]) == (Exit.FAILED, "failed")
 
 
 @pytest.mark.slow

@@ -133,6 +133,8 @@ def _last_line(summary: Mapping[str, Any], bundle: Path) -> str:
     """The verdict and where it stands; where it is open, also why."""
     line = f"{summary['verdict'].upper()}  {bundle}"
     why = summary["error"] if summary["verdict"] == INCONCLUSIVE else None
+    if summary.get("gate", {}).get("rehearsal"):
+        line += "  REHEARSAL: counts for nothing"
     return f"{line}  ({why})" if why else line
 
 

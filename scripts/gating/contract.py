@@ -11,7 +11,6 @@ file only names (programs, policies, images) is not in it either: the commit bin
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from common.cli import ConfigurationError
 from common.documents import read_yaml
 from common.schema import check
 from evidence.envelope import contract_sha256
-from gating.commands import LEDGER_SCRIPT, stack_arguments
+from gating.commands import script_command, stack_arguments
 from gating.git import committed_versions
 from gating.ledger_runs import CONTRACT, STARTED
 
@@ -99,8 +98,8 @@ def check_contract(stack: Stack, lock_path: Path) -> str:
 
     Source: requirements G7.
     """
-    this = shlex.join(["contract", "--bump", *stack_arguments(stack.file)])
-    helps = f"`{LEDGER_SCRIPT} {this}`"
+    bump = script_command("ledger", "contract", "--bump", *stack_arguments(stack.file))
+    helps = f"`{bump}`"
     if not os.path.lexists(lock_path):
         raise ConfigurationError(f"{lock_path}: expected a contract lock, got no file: run {helps}")
     lock, now = read_lock(lock_path), contract_sha256(stack)
@@ -156,7 +155,7 @@ def check_logged(entries: Sequence[Entry], stack_name: str, version: int, sha256
     Source: requirements G7.
     """
     logged = logged_contracts(entries, stack_name)
-    helps = f"undo the change, or run `{LEDGER_SCRIPT} contract --bump` with this --stack"
+    helps = "undo the change, or run `ledger.py contract --bump` with this --stack"
     for known, other in logged:
         if known == version and other != sha256:
             raise ConfigurationError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.cli import Exit, ScriptError, nothing_started
@@ -151,14 +153,16 @@ def no_fault_of_the_system(recorder: Recorder, step: Step) -> Iterator[None]:
 
     Raises:
         StopRun: a port in use, no engine, a package or a variable that is missing.
+        PrepareError: a command of the system's own failed, which is its own fault.
     """
     from evidence.criteria import FAILED, INCONCLUSIVE
     from evidence.recorder import StopRun
     from evidence.run_folder import ArtifactError
+    from stack.programs import PrepareError
 
     try:
         yield
-    except ArtifactError:
+    except (ArtifactError, PrepareError):
         raise
     except ScriptError as problem:
         if step.outcome != FAILED:
@@ -222,8 +226,8 @@ def _standalone(
 
 
 def typed_command(arguments: Sequence[str] | None, script: str) -> list[str]:
-    """The command as it was given, with its paths; `arguments` None are those of the process."""
-    from evidence.envelope import command_line
+    """The command as it was given, ready to paste; `arguments` None are those of the process."""
+    from gating.commands import script_command
 
     given = sys.argv[1:] if arguments is None else arguments
-    return ["python", *command_line([], script), *given]
+    return [*shlex.split(script_command(Path(script).stem)), *given]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from common.cli import ScriptError
-from gating.commands import LEDGER_SCRIPT
+from gating.commands import script_command
 from gating.ledger_passes import Subject, why_not_passed
 from gating.ledger_runs import REMEDIATE, LoggedRun, gate_runs, process_lives, short
 
@@ -119,7 +119,8 @@ def _check_resolved(
         if not run.failed:
             continue
         fix = run.resolved.fields.get("fix_commit") if run.resolved else None
-        command = f"`{LEDGER_SCRIPT} resolve {run.run_id} --root-cause TEXT --fix-commit SHA`"
+        answer = ("--root-cause", "TEXT", "--fix-commit", "SHA")
+        command = f"`{script_command('ledger', 'resolve', run.run_id, *answer)}`"
         if not isinstance(fix, str):
             why = f"its run {run.run_id} failed on commit {run.where}"
             _refuse(gate, why, f"resolve it first: {command}")
@@ -157,9 +158,9 @@ def _check_remediated(entries: Sequence[Entry], runs: Sequence[LoggedRun], gate:
         for entry in entries
     )
     if not done:
-        options = "--examined TEXT --changes TEXT --by NAME"
+        answer = ("--examined", "TEXT", "--changes", "TEXT", "--by", "NAME")
         why = f"it has failed {len(failures)} times since it passed"
-        command = f"{LEDGER_SCRIPT} remediate {newest.run_id} {options}"
+        command = script_command("ledger", "remediate", newest.run_id, *answer)
         _refuse(gate, why, f"remediate it first: `{command}`")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ConfigurationError
 from common.folders import ROOT
+from common.options import ARTIFACTS
 from evidence.envelope import commit_of, contract_sha256
 from gating.commands import gate_command, run_arguments
 from gating.contract import lock_path_of
@@ -20,6 +21,7 @@ from stack.runtime import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from gating.ledger_chain import Entry
     from stack.model import Stack
@@ -33,7 +35,13 @@ def required_gates(entries: Sequence[Entry]) -> dict[str, str | None]:
     return found
 
 
-def subject_of(stack: Stack, runtime: str | None = None) -> dict[str, Any]:
+def subject_of(
+    stack: Stack,
+    runtime: str | None = None,
+    *,
+    output_dir: Path = ARTIFACTS,
+    ledger: Path | None = None,
+) -> dict[str, Any]:
     """What a run that started now would be of.
 
     Raises:
@@ -48,7 +56,7 @@ def subject_of(stack: Stack, runtime: str | None = None) -> dict[str, Any]:
         "commit": {"sha": None, "dirty": None} if external else commit_of(stack.here),
         "kit_commit": commit_of(ROOT),
         "runtime": name,
-        "arguments": run_arguments(stack, name),
+        "arguments": run_arguments(stack, name, output_dir=output_dir, ledger=ledger),
         "contract_sha256": contract_sha256(stack),
         "stack_sha256": stack.sha256,
     }

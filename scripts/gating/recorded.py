@@ -119,7 +119,7 @@ def _rules(
             stack_name=stack.name,
             runtime=runtime,
             kit_commit=envelope["kit_commit"],
-            arguments=run_arguments(stack, runtime),
+            arguments=_arguments(run, stack, runtime),
         )
 
     return allowed
@@ -130,6 +130,18 @@ def _warn_of_doubt(run: GateRun, runtime: Runtime) -> None:
     envelope = make_envelope(SCHEMA, runtime.stack, runtime.name, run.command)
     if why := tree_doubt(envelope["commit"], envelope["kit_commit"]):
         warn(f"{why}: a pass of {run.gate.name} will open no other gate: commit first")
+
+
+def _arguments(run: GateRun, stack: Stack, runtime: str) -> str:
+    options = run.options
+    return run_arguments(
+        stack,
+        runtime,
+        output_dir=options.output_dir,
+        ledger=options.ledger,
+        key=options.key,
+        public_key=options.public_key,
+    )
 
 
 def _start(run: GateRun, recorder: Recorder, version: int | None) -> dict[str, object]:

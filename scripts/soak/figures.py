@@ -115,9 +115,8 @@ def planned_requests(
     """Requests of each profile that were due in pieces that were not killed."""
     schedule, totals = Schedule(tuple(profiles), speed), [0] * len(profiles)
     spans = [(piece, span) for piece in pieces if piece.ended for span in spans_of([piece])]
-    for piece, (begin, end) in spans:
-        over = end if piece.traffic_end_seconds is None else piece.traffic_end_seconds
-        until, before = schedule.planned(max(begin, min(end, over))), schedule.planned(begin)
+    for _, (begin, end) in spans:
+        until, before = schedule.planned(end), schedule.planned(begin)
         for index, profile in enumerate(profiles):
             totals[index] += (until[index] - before[index]) * len(profile.steps)
     return totals

@@ -35,6 +35,15 @@ COMPLETED, INTERRUPTED, STOPPED = "completed", "interrupted", "stopped"
 SCHEMA = "soak_header/1"
 
 
+def pieces_at(path: Path) -> list[Piece]:
+    """The pieces of a soak's folder, also of one that another process has.
+
+    Raises:
+        ScriptError: a file of a piece is broken.
+    """
+    return [_piece(file) for file in sorted((path / "pieces").glob("piece-*.json"))]
+
+
 class SoakFolder:
     """One soak on disk; `create` or `resume` it, and `close` it."""
 
@@ -88,7 +97,7 @@ class SoakFolder:
         Raises:
             ScriptError: a file of a piece is broken.
         """
-        return [_piece(path) for path in sorted((self.path / "pieces").glob("piece-*.json"))]
+        return pieces_at(self.path)
 
     def remaining_seconds(self) -> float:
         """What is left to observe of what was asked for."""

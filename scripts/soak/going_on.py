@@ -7,15 +7,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError, ScriptError
-from soak.folder import LOCK, begun_command, begun_header, lock_of, resumable, soaks
+from soak.folder import (
+    LOCK,
+    begun_command,
+    begun_header,
+    lock_of,
+    pieces_at,
+    resumable,
+    soaks,
+)
 from soak.live import clock_of
-from soak.spans import gaps_of, is_whole, longest_span_seconds
+from soak.spans import gaps_of, is_whole, longest_span_seconds, observed_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from soak.folder import SoakFolder
+    from soak.spans import Piece
 
 SCRIPT = ("python", "scripts/run_soak.py")
 RESUME = "--resume"
@@ -39,8 +48,8 @@ def resume_command(typed: Sequence[str], run_id: str) -> str:
     return shlex.join([*words, RESUME, run_id])
 
 
-def waiting(output_dir: Path) -> list[tuple[str, str]]:
-    """Soaks that wait to be gone on with: run id, and the command that does it.
+def waiting(output_dir: Path) -> list[tuple[str, str, str]]:
+    """Soaks that wait to be gone on with: run id, the command that does it, what it is good for.
 
     One that runs now, or that was stopped by a finding, does not wait; one whose files are
     being written at this moment is left out.
@@ -49,10 +58,10 @@ def waiting(output_dir: Path) -> list[tuple[str, str]]:
     for run_id in resumable(output_dir):
         path = soaks(output_dir) / run_id
         with suppress(ScriptError, OSError, KeyError):
-            begun_header(output_dir, run_id)
+            asked = begun_header(output_dir, run_id).seconds
             command = resume_command(begun_command(path) or SCRIPT, run_id)
             if not _in_use(path):
-                found.append((run_id, command))
+                found.append((run_id, command, prospect_of(pieces_at(path), asked)))
     return found
 
 
@@ -67,25 +76,20 @@ def _in_use(path: Path) -> bool:
     return False
 
 
-def longest_possible_seconds(folder: SoakFolder) -> float:
-    """The longest unbroken span that there can still be: what is left is sent in one piece."""
-    return max(longest_span_seconds(folder.pieces()), folder.remaining_seconds())
+def prospect_of(pieces: Sequence[Piece], asked_seconds: float) -> str:
+    """What going on is good for, in one line.
 
-
-def is_out_of_reach(folder: SoakFolder) -> bool:
-    """Whether the asked time can't be one unbroken span any more."""
-    return not is_whole(longest_possible_seconds(folder), folder.header.seconds)
-
-
-def prospect_of(folder: SoakFolder) -> str:
-    """What going on is good for, in one line."""
-    asked = clock_of(folder.header.seconds)
-    if not is_out_of_reach(folder):
+    Args:
+        pieces: that were observed; what is left is sent in one piece.
+        asked_seconds: of the whole soak.
+    """
+    left = max(0.0, asked_seconds - observed_seconds(pieces))
+    most, asked = max(longest_span_seconds(pieces), left), clock_of(asked_seconds)
+    if is_whole(most, asked_seconds):
         return f"that can still pass: {asked} without a break are still possible"
-    most = clock_of(longest_possible_seconds(folder))
     return (
         "that completes the measurement, but can't pass any more: at most "
-        f"{most} of {asked} could be unbroken; for a pass start a new soak"
+        f"{clock_of(most)} of {asked} could be unbroken; for a pass start a new soak"
     )
 
 

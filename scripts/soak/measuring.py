@@ -53,7 +53,9 @@ class RecordedSoak:
         if options.resume:
             self._folder = SoakFolder.resume(options.output_dir, options.resume, self._header)
             self._header = self._folder.header
+            recorder.print(f"goes on with {self._header.run_id}: {self._prospect(self._folder)}")
         self._session: Session | None = None
+        self._kept = self._failed = False
         self._hard_stop: dict[str, Any] | None = None
 
     def _wanted(self) -> Header:
@@ -141,19 +143,31 @@ class RecordedSoak:
             return
         with uninterrupted():
             try:
-                with self._recorder.step(name) as step:
+                with (
+                    self._recorder.step(name) as step,
+                    no_fault_of_the_system(self._recorder, step),
+                ):
                     figures = self._figures()
                     self._recorder.facts["measured"][evidence] = figures
+                    self._note_failure(figures)
                     self._recorder.facts["latency"] = _latencies(figures)
                     files = self._copy_files()
+                    self._kept = True
                     step.detail = f"{files} files, {figures['minutes']['written']} minutes"
                 for line in bound_lines(figures):
                     self._recorder.print(f"      {line}")
             finally:
                 self._leave()
 
-    def _figures(self) -> dict[str, Any]:
+    def _note_failure(self, figures: dict[str, Any]) -> None:
+        """What a detector found stays found, however the soak ended."""
+        failed = [item for item in figures["findings"] if item["outcome"] == FAILED]
+        self._failed = bool(failed)
+        if failed and self._step.outcome != FAILED:
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            self._recorder.fail(self._step, f"{failed[0]['subject']}: {failed[0]['detail']}{more}")
 
+    def _figures(self) -> dict[str, Any]:
         assert self._folder is not None  # noqa: S101 - asked after `run` only
         assert self._session is not None  # noqa: S101
         return summarise(self._folder, self._session, self._hard_stop)
@@ -170,6 +184,10 @@ class RecordedSoak:
                 self._recorder.folder.write_bytes(target, path.read_bytes())
         return len(files)
 
+    @staticmethod
+    def _prospect(folder: SoakFolder) -> str:
+        return prospect_of(folder.pieces(), folder.header.seconds)
+
     def _leave_nothing(self) -> None:
         """It ended before it began; a soak that is gone on with stays as it was."""
         if self._folder and self._options.resume:
@@ -180,14 +198,15 @@ class RecordedSoak:
     def _leave(self) -> None:
         assert self._folder is not None  # noqa: S101 - asked after `run` only
         assert self._session is not None  # noqa: S101
-        if self._session.ending.kind in {COMPLETED, STOPPED} and self._session.closed:
+        ended = self._failed or self._session.ending.kind in {COMPLETED, STOPPED}
+        if ended and self._kept and self._session.closed:
             self._folder.mark_ended(self._recorder.folder.run_id)
             # Where nothing is sealed it stays; whoever starts next looks again.
             self._recorder.on_sealed = lambda: remove_ended(self._options.output_dir)
-        elif self._session.ending.kind != STOPPED:
+        elif not self._failed and self._session.ending.kind != STOPPED:
             command = resume_command(self._recorder.typed, self._header.run_id)
             self._recorder.print(f"      go on with: {command}")
-            self._recorder.print(f"      {prospect_of(self._folder)}")
+            self._recorder.print(f"      {self._prospect(self._folder)}")
         self._folder.close()
 
 

@@ -63,7 +63,7 @@ class OpenPiece:
             services=keys,
         )
         end = begin + folder.remaining_seconds()
-        piece = Piece(number, begin, begin, moment.boot_id, keys, keys)
+        piece = Piece(number, begin, begin, moment.boot_id, keys, keys, asked_end_seconds=end)
         opened = cls(folder, piece, start, end, Journal(folder.path, header))
         folder.write_piece(piece)
         return opened

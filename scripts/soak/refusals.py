@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.cli import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from pathlib import Path
 
     from stack.model import Stack
 
@@ -35,7 +37,11 @@ def check_can_run(options: argparse.Namespace, stack: Stack) -> None:
 
 
 def _check_resumed(options: argparse.Namespace, stack: Stack) -> None:
-    """What only a run knows, such as its commit, is compared again when it begins."""
+    """Before the ledger hears of it; compared again when the run begins.
+
+    On which runtime that will be is not known here where it already runs elsewhere.
+    """
+    from evidence.envelope import commit_of, contract_sha256
     from soak.folder import begun_header
 
     header = begun_header(options.output_dir, options.resume)
@@ -43,11 +49,21 @@ def _check_resumed(options: argparse.Namespace, stack: Stack) -> None:
         header,
         stack=stack.name,
         stack_sha256=stack.sha256,
+        contract_sha256=contract_sha256(stack),
+        **_commit(stack, commit_of),
         seconds=options.duration / options.speed,
         speed=options.speed,
         engine=options.engine,
     )
     header.require_same(wanted)
+
+
+def _commit(stack: Stack, look: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """As the envelope of a run has it: none is known of a system that somebody else started."""
+    if stack.service(stack.workload.service).overridden:
+        return {"commit_sha": None, "commit_dirty": None}
+    found = look(stack.here)
+    return {"commit_sha": found["sha"], "commit_dirty": found["dirty"]}
 
 
 def _check_locust() -> None:

@@ -222,18 +222,16 @@ class Session:
     async def _each_second(self, now: float, view: View) -> None:
         self._notice_sleep(now)
         await self._look_at_services(now)
-        failed = self.judges.each_second(self.engine.known_seconds(now))
+        await self._stop_for(now, self.judges.each_second(self.engine.known_seconds(now)))
         if now >= self._boundary - EARLY_SECONDS:
             # From the begin of the piece, so that late ticks don't add up to a lost minute.
             minutes = (now + EARLY_SECONDS - self.piece.begin_seconds) // MINUTE_SECONDS + 1
             self._boundary = self.piece.begin_seconds + minutes * MINUTE_SECONDS
             await self._close_minute(now)
-            failed += self.judges.each_minute()
+            await self._stop_for(now, self.judges.each_minute())
         if now - self._hour >= HOUR_SECONDS:
             self._hour = now
-            failed += self.judges.each_hour()
-        if failed and not self._stop.is_set():
-            await self._stop_hard(now, failed)
+            await self._stop_for(now, self.judges.each_hour())
         if now - self._checkpoint >= CHECKPOINT_SECONDS:
             self._checkpoint = now
             await asyncio.to_thread(self.piece.write, now, self.identities)
@@ -256,8 +254,13 @@ class Session:
         arguments = (over, now, self.identities, restarts)
         await asyncio.to_thread(self.minutes.write, *arguments, partial=partial)
 
-    async def _stop_hard(self, now: float, failed: list[Finding]) -> None:
-        """Something failed for good: keep what can be seen of it, then end."""
+    async def _stop_for(self, now: float, failed: list[Finding]) -> None:
+        """Where something failed for good: keep what can be seen of it, then end.
+
+        At once: whoever presses Ctrl-C, or whatever breaks, after it was seen hides nothing.
+        """
+        if not failed or self.ending.kind == STOPPED:
+            return
         self.ending = Ending(STOPPED, failed, now)
         self._stop.set()
         # First of all: a soak that failed can't be gone on with, also when we are killed now.

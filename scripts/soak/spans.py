@@ -45,7 +45,8 @@ class Piece:
     `services` are keys of identities at the piece's start and `services_end` the last
     ones seen; None where a service can't be seen. `sleeps` are gaps inside the piece, in
     which the harness stood still. From `traffic_end_seconds` on no request was due; None
-    where the traffic went on until the end.
+    where the traffic went on until the end. At `asked_end_seconds` everything that was
+    asked for is observed: what comes later is the wait for the last answers.
     """
 
     number: int
@@ -57,6 +58,13 @@ class Piece:
     ended: str | None = None
     traffic_end_seconds: float | None = None
     sleeps: tuple[tuple[float, float], ...] = ()
+    asked_end_seconds: float | None = None
+
+    @property
+    def counted_end_seconds(self) -> float:
+        """Until when it counts: waiting for answers makes up for no gap."""
+        ends = (self.end_seconds, self.traffic_end_seconds, self.asked_end_seconds)
+        return min(end for end in ends if end is not None)
 
 
 def gaps_of(pieces: Sequence[Piece]) -> list[Gap]:
@@ -86,14 +94,16 @@ def _between(one: Piece, other: Piece) -> Gap:
 
 def spans_of(pieces: Sequence[Piece]) -> list[tuple[float, float]]:
     """The observed spans without a gap: each is inside one piece, between its sleeps."""
-    found = []
+    spans: list[tuple[float, float]] = []
     for piece in pieces:
-        begin = piece.begin_seconds
+        found, begin = [], piece.begin_seconds
         for asleep, awake in sorted(piece.sleeps):
             found.append((begin, asleep))
             begin = awake
         found.append((begin, max(begin, piece.end_seconds)))
-    return [(begin, end) for begin, end in found if end > begin]
+        over = piece.counted_end_seconds
+        spans += [(begin, min(end, over)) for begin, end in found if min(end, over) > begin]
+    return spans
 
 
 def observed_seconds(pieces: Sequence[Piece]) -> float:
@@ -102,16 +112,8 @@ def observed_seconds(pieces: Sequence[Piece]) -> float:
 
 
 def longest_span_seconds(pieces: Sequence[Piece]) -> float:
-    """The longest unbroken observed span with traffic; 0 where nothing was observed.
-
-    Waiting for the last answers is observed as well, but it makes up for no gap.
-    """
-    spans = [
-        (begin, end if piece.traffic_end_seconds is None else min(end, piece.traffic_end_seconds))
-        for piece in pieces
-        for begin, end in spans_of([piece])
-    ]
-    return max((max(0.0, end - begin) for begin, end in spans), default=0.0)
+    """The longest unbroken observed span; 0 where nothing was observed."""
+    return max((end - begin for begin, end in spans_of(pieces)), default=0.0)
 
 
 def is_whole(span_seconds: float, asked_seconds: float) -> bool:

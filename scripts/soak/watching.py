@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Of a profile's time limit: found before the sender gives up, while it can still be seen.
 HANG_SHARE = 0.9
+# The watch is asked every second: two ticks and a half without it are no quiet route.
+TICKS_SECONDS = 2.5
 _ENDS = {Outcome.OK: ANSWERED, Outcome.WRONG: ANSWERED, Outcome.TIMEOUT: TIMED_OUT}
 
 
@@ -109,7 +111,8 @@ def _progress_watch(profiles: Sequence[Profile], limit: float, speed: float) -> 
         if profile.timeout_seconds == limit
     ]
     hang_seconds = HANG_SHARE * limit
-    return ProgressWatch(routes, hang_seconds, min(BLIND_SECONDS, hang_seconds / 2))
+    blind_seconds = max(TICKS_SECONDS, min(BLIND_SECONDS, hang_seconds / 2))
+    return ProgressWatch(routes, hang_seconds, blind_seconds)
 
 
 def _session_watch(profile: Profile, speed: float) -> SessionWatch:

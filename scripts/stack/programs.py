@@ -27,6 +27,10 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "SYSTEMROOT", "SSL_CERT_FI
 _PREPARE_SECONDS = 120
 
 
+class PrepareError(ScriptError):
+    """A command of the stack's own, such as its migrations, failed."""
+
+
 class Programs:
     """Fills the stack file's commands and runs the ones that are no service.
 
@@ -63,12 +67,16 @@ class Programs:
         """Build the stack's environment and run its prepare commands.
 
         Raises:
-            ScriptError: the packages can't be installed, or a command failed.
+            PrepareError: one of these commands failed.
+            ScriptError: the packages can't be installed.
         """
         if self._plan.requirements:
             self._python = ensure_environment(self._plan.requirements)
         for command in self._plan.prepare:
-            self._run(command)
+            try:
+                self._run(command)
+            except ScriptError as problem:
+                raise PrepareError(str(problem)) from problem
 
     def metadata(self) -> dict[str, Any]:
         """The interpreter and the lock that the services run from."""

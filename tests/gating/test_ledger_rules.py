@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ledgers import BROKEN, COMMIT, CONTRACT, KIT, OTHER_COMMIT, STACK, History, is_ancestor
 
+from gating.commands import script_command
 from gating.ledger_rules import GateError, check_may_start
 from gating.ledger_runs import gate_runs, process_lives, started_fields
 
@@ -267,7 +268,7 @@ def test_after_a_failure_the_rerun_waits_for_its_cause(history: History) -> None
     failed = history.run("gate1", "failed", commit=OTHER_COMMIT)
     assert refusal(history, "gate1") == (
         f"gate1 can't start: its run {failed} failed on commit 1234abc: resolve it first: "
-        f"`.venv/bin/python scripts/ledger.py resolve {failed} --root-cause TEXT --fix-commit SHA`"
+        f"`{script_command('ledger', 'resolve', failed)} --root-cause TEXT --fix-commit SHA`"
     )
     history.resolve("gate2", failed)
     refusal(history, "gate1")
@@ -314,7 +315,7 @@ def test_what_the_failed_commit_contained_is_no_fix(
     history.resolve("gate1", failed, fix=fix)
     line = refusal(history, "gate1")
     assert words.format(failed) in line
-    assert f"resolve it again: `.venv/bin/python scripts/ledger.py resolve {failed}" in line
+    assert f"resolve it again: `{script_command('ledger', 'resolve', failed)}" in line
 
 
 def test_the_newest_cause_counts_and_a_worse_one_is_refused(history: History) -> None:
@@ -358,7 +359,7 @@ def test_after_two_failures_a_remediation_is_needed(history: History) -> None:
     newest = fail(history, 1)[0]
     assert refusal(history, "gate1") == (
         "gate1 can't start: it has failed 2 times since it passed: remediate it first: "
-        f"`.venv/bin/python scripts/ledger.py remediate {newest} "
+        f"`{script_command('ledger', 'remediate', newest)} "
         "--examined TEXT --changes TEXT --by NAME`"
     )
     history.remediate("gate2", newest)

@@ -174,7 +174,9 @@ def test_only_a_soak_that_can_be_gone_on_with_waits(tmp_path: Path) -> None:
     assert waiting(tmp_path) == []  # it runs
     folder.close()
     command = f"python scripts/run_gate.py gate2 -- --resume {HEADER.run_id}"
-    assert waiting(tmp_path) == [(HEADER.run_id, command)]
+    ((run_id, said, prospect),) = waiting(tmp_path)
+    assert (run_id, said) == (HEADER.run_id, command)
+    assert "can" in prospect
     folder.write_piece(replace(PIECE, ended="stopped"))
     assert waiting(tmp_path) == []
 

@@ -52,12 +52,14 @@ def test_a_path_with_a_space_stays_one_word() -> None:
 
 
 def test_before_anything_was_lost_it_can_still_pass(folder: SoakFolder) -> None:
-    assert prospect_of(folder).startswith("that can still pass: 0:16:40 without a break")
+    assert prospect_of(folder.pieces(), folder.header.seconds).startswith(
+        "that can still pass: 0:16:40 without a break"
+    )
 
 
 def test_after_a_break_it_only_completes_the_measurement(folder: SoakFolder) -> None:
     folder.write_piece(PIECE)
-    assert prospect_of(folder) == (
+    assert prospect_of(folder.pieces(), folder.header.seconds) == (
         "that completes the measurement, but can't pass any more: at most "
         "0:10:00 of 0:16:40 could be unbroken; for a pass start a new soak"
     )

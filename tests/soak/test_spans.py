@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from soak.duration import duration, duration_text
@@ -35,9 +37,17 @@ def test_waiting_for_the_last_answers_makes_up_for_no_gap() -> None:
     """Observed, but without traffic: 4 s that were asked for are not 3.9 s and a wait."""
     pieces = [piece(1, 0, 0.1), piece(2, 1, 6, traffic_end_seconds=4.9)]
     assert longest_span_seconds(pieces) == pytest.approx(3.9)
-    assert observed_seconds(pieces) == pytest.approx(5.1)
+    assert observed_seconds(pieces) == pytest.approx(4.0)
     early = [piece(1, 0, 9, traffic_end_seconds=5, sleeps=((6, 7),))]
     assert longest_span_seconds(early) == 5
+    # Killed, or interrupted, while it waited: what was asked for ended at 1,200 s.
+    for traffic_end in (None, 1220):
+        slept = piece(1, 0, 1220, traffic_end_seconds=traffic_end, sleeps=((1, 16),))
+        assert longest_span_seconds([replace(slept, asked_end_seconds=1200)]) == 1184
+
+
+def test_a_piece_that_ended_before_its_first_request_takes_nothing_away() -> None:
+    assert spans_of([piece(1, 0, 0.5, traffic_end_seconds=0)]) == []
 
 
 def test_a_break_of_any_length_is_one() -> None:

@@ -85,6 +85,17 @@ def test_a_stall_of_the_whole_machine_is_no_hang_of_the_system() -> None:
     assert outcomes(watching, 20.0)["progress"] == PASSED
 
 
+def test_a_rare_route_with_a_short_limit_is_watched_between_its_requests() -> None:
+    rare = replace(CHAT, interval_seconds=Fraction(5), timeout_seconds=1)
+    watching, found = Watching([rare]), {}
+    for now in range(60):
+        if now % 5 == 0:
+            watching.started(0, 0, now, float(now))
+            watching.ended(sample(0, float(now), number=now))
+        found = outcomes(watching, now + 0.9)
+    assert found == {"progress": PASSED}
+
+
 def test_a_stall_that_was_watched_is_a_hang() -> None:
     watching = Watching([replace(CHAT, timeout_seconds=4)])
     for number in range(7):
