@@ -27,10 +27,13 @@ uses := [use |
 
 use_of(form) := "arguments" if form.exactly == arguments
 
+# Two classes in a row: no pattern that could take long, whatever the argument (regopy's
+# engine goes back and tries again).
 use_of(form) := "arguments" if {
-	pattern := sprintf("^(?:%s)$", [form.each])
+	pattern := sprintf("^[%s][%s]*$", [form.each.first, form.each["then"]])
 	count(arguments) <= form.at_most
 	every argument in arguments {
+		count(argument) <= form.each.longest
 		regex.match(pattern, argument)
 	}
 }

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 LARGEST_BYTES = 1 << 20
+LONGEST_TEXT = 1000
 
 
-def _compiles(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as problem:
-        raise ValueError(f"not a regular expression: {problem}") from problem
-    return pattern
-
-
-Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
+# Printable ASCII, but what means something else between brackets. ("-" first or last, or in
+# a range: one that goes backwards doesn't compile.)
+Signs = Annotated[str, Field(pattern=r"^[ !#-Z_`a-z{-~]{1,200}\z")]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Text(_Strict):
+    """An argument: its first sign, and those after it."""
+
+    first: Signs
+    then: Signs
+    longest: int = Field(ge=1, le=LONGEST_TEXT)
+
+
 class Form(_Strict):
     """One way in which a command may be called: exactly one of the four keys."""
 
     exactly: list[str] | None = None
-    each: Pattern | None = None
+    each: Text | None = None
     at_most: int = Field(default=1, ge=1, le=64)
     file: Literal[True] | None = None
     folder: Literal[True] | None = None

@@ -6,6 +6,9 @@ regopy's traps, met one by one (regopy 1.5.2, measured 2026-11-21):
   result that is not `ok` counts as an error.
 - Text is not unescaped: Rego sees a line end as the two signs of its escape, where the tool
   gets one. So text that JSON has to escape is refused before it is judged.
+- Regular expressions are matched by bytes, and by going back (libstdc++): a nested repetition
+  never ends, a long text may use up the stack. The shipped policy has neither, and no text of
+  more than LONGEST_TEXT signs is judged.
 - An unknown function is found only when it is called, and then as broken JSON.
 """
 
@@ -16,6 +19,8 @@ import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from services.executor.policy.data import LONGEST_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,7 +95,9 @@ class Rego:
 
 def judged_as_it_is(question: Mapping[str, Any]) -> bool:
     """Whether Rego sees every text of the question as the tool would."""
-    return not any(_ESCAPED.search(text) for text in _texts(question))
+    return not any(
+        len(text) > LONGEST_TEXT or _ESCAPED.search(text) for text in _texts(question)
+    )
 
 
 def _decision(expressions: list[Any]) -> Decision:
