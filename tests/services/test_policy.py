@@ -52,7 +52,11 @@ def with_rego(text: str) -> PolicyFiles:
         ({"tool": "shell", "argv": ["rm", "-rf", "/"]}, False, "program_not_listed"),
         ({"tool": "shell", "argv": ["date", "-s", "now"]}, False, "arguments_not_listed"),
         ({"tool": "shell", "argv": ["ls", "a", "b"]}, False, "arguments_not_listed"),
-        ({"tool": "shell", "argv": ["echo", "--output=/etc/passwd"]}, False, "arguments_not_listed"),
+        (
+            {"tool": "shell", "argv": ["echo", "--output=/etc/passwd"]},
+            False,
+            "arguments_not_listed",
+        ),
         ({"tool": "shell", "argv": ["echo", "a\nb"]}, False, "text_not_plain"),
         ({"tool": "shell", "argv": ["echo", "a\0b"]}, False, "text_not_plain"),
         ({"tool": "shell", "argv": ["echo", "\ud800"]}, False, "text_not_plain"),
@@ -101,7 +105,9 @@ ARGUMENT = re.compile(r"[A-Za-z0-9_.,:;!?+=@/ ][A-Za-z0-9_.,:;!?+=@/ -]{0,199}")
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.text(max_size=8) | st.sampled_from(["-e", "a\n", "$(id)", "é", "a b"]), max_size=4))
+@given(
+    st.lists(st.text(max_size=8) | st.sampled_from(["-e", "a\n", "$(id)", "é", "a b"]), max_size=4)
+)
 def test_rego_and_python_read_the_same_text(shipped: Rego, arguments: list[str]) -> None:
     """regopy does not unescape JSON: where the two could differ, it is denied."""
     decision = shipped.decide({"tool": "shell", "argv": ["echo", *arguments]})
@@ -112,7 +118,9 @@ def test_text_that_json_escapes_would_reach_rego_as_its_escape(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Why such text is denied: without the check, one sign is judged as another text."""
-    two = Rego({"a.rego": entry('decision := {"allow": count(input.text) == 2, "reason": "x"}')}, {})
+    two = Rego(
+        {"a.rego": entry('decision := {"allow": count(input.text) == 2, "reason": "x"}')}, {}
+    )
     assert not two.decide({"text": "\n"}).allow
     monkeypatch.setattr(rego, "judged_as_it_is", lambda _question: True)
     assert two.decide({"text": "\n"}).allow
@@ -165,7 +173,9 @@ def test_a_failing_built_in_would_allow_without_strict_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Why errors are strict: `not` turns the undefined into true."""
-    body = 'decision := {"allow": true, "reason": "x"} if not bad\nbad if to_number(input.tool) == 1'
+    body = (
+        'decision := {"allow": true, "reason": "x"} if not bad\nbad if to_number(input.tool) == 1'
+    )
     real = rego._interpreter
 
     def lenient() -> Any:
@@ -230,7 +240,7 @@ def test_a_policy_that_fails_in_business_denies(tmp_path: Path) -> None:
         "package actions\n"
         'default decision := {"allow": false, "reason": "no"}\n'
         'decision := {"allow": true, "reason": "x"} if { input.argv[1] == "now"; not bad }\n'
-        'bad if to_number(input.argv[1]) == 1\n'
+        "bad if to_number(input.argv[1]) == 1\n"
     )
     loaded = compile_policy(with_rego(text))
     with pytest.raises(DeniedError, match="policy_error"):

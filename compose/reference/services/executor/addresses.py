@@ -16,6 +16,7 @@ from services.executor.hosts import AddressRefusedError
 
 # Answers the keys of the machine to whoever asks from it, in all clouds but few networks.
 _NEVER = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "0.0.0.0/8")))
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 _LOOPBACK_NAME = "localhost"
 
 
@@ -46,10 +47,18 @@ def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def _carried(
+    address: ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address in a mapped, translated (NAT64) or tunnelled (6to4) one, or itself."""
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
 def _passed(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, named: bool) -> str:
-    """Its text, if it may be connected to; a mapped address counts as the one in it."""
-    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    meant = inner or address
+    """Its text, if it may be connected to; one that carries another counts as that one."""
+    meant = _carried(address) if isinstance(address, ipaddress.IPv6Address) else address
     never = any(meant.version == network.version and meant in network for network in _NEVER)
     if never or meant.is_multicast or not (named or meant.is_global):
         raise AddressRefusedError(

@@ -95,9 +95,7 @@ class Rego:
 
 def judged_as_it_is(question: Mapping[str, Any]) -> bool:
     """Whether Rego sees every text of the question as the tool would."""
-    return not any(
-        len(text) > LONGEST_TEXT or _ESCAPED.search(text) for text in _texts(question)
-    )
+    return not any(len(text) > LONGEST_TEXT or _ESCAPED.search(text) for text in _texts(question))
 
 
 def _decision(expressions: list[Any]) -> Decision:
