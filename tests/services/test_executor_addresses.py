@@ -1,4 +1,4 @@
-"""The browser tool and the jobs reach allowed hosts at checked addresses, and nothing else (G3c)."""
+"""Browser tool and jobs reach allowed hosts at checked addresses, and nothing else (G3c)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LIMITS = BrowserLimits(size_limit_bytes=10_000, time_out_seconds=10.0)
 NAME = "site.example"
 METADATA = "169.254.169.254"
+ANY = "0.0.0.0"  # noqa: S104 - an address to be refused
 
 
 class Resolver:
@@ -132,7 +133,7 @@ def test_a_redirect_to_an_allowed_page_is_followed(site: str) -> None:
 
 INSIDE = [
     "127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.0.1", "192.168.1.1", METADATA, "169.254.0.1",
-    "0.0.0.0", "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "::1",
+    ANY, "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "::1",
     "fe80::1", "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
     "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::1", "2002:a9fe:a9fe::",
     "::ffff:169.254.169.254", "fe80::1%eth0", "2001:db8::1",
@@ -160,7 +161,7 @@ def test_a_public_address_passes(resolve: Callable[..., Resolver], address: str)
     assert asyncio.run(addresses.checked_address(NAME, 80)) == address
 
 
-@pytest.mark.parametrize("literal", [METADATA, "0.0.0.0", "224.0.0.1", "fe80::1"])
+@pytest.mark.parametrize("literal", [METADATA, ANY, "224.0.0.1", "fe80::1"])
 def test_some_addresses_are_refused_even_from_the_operators_list(literal: str) -> None:
     with pytest.raises(AddressRefusedError):
         asyncio.run(addresses.checked_address(literal, 80))

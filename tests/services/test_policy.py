@@ -79,7 +79,10 @@ def with_rego(text: str) -> PolicyFiles:
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else None,
 )
 def test_the_shipped_policy_lists_what_it_lists_and_no_more(
-    shipped: Rego, question: dict[str, Any], allow: bool, reason: str
+    shipped: Rego,
+    question: dict[str, Any],
+    allow: bool,  # noqa: FBT001 - a case of the table
+    reason: str,
 ) -> None:
     decision = shipped.decide({"caller": "gateway", **question})
     assert (decision.allow, decision.reason) == (allow, reason)
@@ -109,7 +112,7 @@ ARGUMENT = re.compile(r"[A-Za-z0-9_.,:;!?+=@/ ][A-Za-z0-9_.,:;!?+=@/ -]{0,199}")
     st.lists(st.text(max_size=8) | st.sampled_from(["-e", "a\n", "$(id)", "é", "a b"]), max_size=4)
 )
 def test_rego_and_python_read_the_same_text(shipped: Rego, arguments: list[str]) -> None:
-    """regopy does not unescape JSON: where the two could differ, it is denied."""
+    """JSON is not unescaped by regopy: where the two could differ, it is denied."""
     decision = shipped.decide({"tool": "shell", "argv": ["echo", *arguments]})
     assert decision.allow == all(ARGUMENT.fullmatch(argument) for argument in arguments)
 

@@ -1,4 +1,4 @@
-"""The policy in force is the approved one, changed at once, and never by a client (G3b, K4, K10)."""
+"""The policy in force is the approved one, changed at once, never by a client (G3b, K4, K10)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def act(client: TestClient, service_token: ServiceToken) -> Act:
     def send(body: dict[str, Any] = ECHO) -> httpx.Response:
         token = service_token("gateway", "executor", "POST", "/internal/actions")
         headers = {"X-Service-Token": token}
-        return client.post("/internal/actions", json=body, headers=headers)
+        found: httpx.Response = client.post("/internal/actions", json=body, headers=headers)
+        return found
 
     return send
 
@@ -88,10 +89,11 @@ def test_a_change_is_there_within_30_seconds_without_a_restart(
     """G3b; and back again, by the hash of the version before."""
     assert act().status_code == 200
     before = version(folder).name
-    for change, wanted in (
+    changes: list[tuple[Callable[[], str], int]] = [
         (lambda: install(changed, folder), 403),
         (lambda: use(folder, before), 200),
-    ):
+    ]
+    for change, wanted in changes:
         change()
         started = time.monotonic()
         while act().status_code != wanted:
@@ -193,6 +195,7 @@ def test_a_drift_denies_everything_and_is_said(
     act: Act,
     folder: Path,
     client_headers: dict[str, str],
+    *,
     drift: Callable[[Path], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:

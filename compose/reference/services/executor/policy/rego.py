@@ -114,8 +114,12 @@ _KEYS = frozenset({"allow", "reason", "use"})
 
 
 def _interpreter() -> Interpreter:
-    from regopy import Interpreter, LogLevel  # 60 ms, and only the executor needs it
-
+    try:
+        from regopy import Interpreter, LogLevel  # 60 ms, and only the executor needs it
+    except (ImportError, OSError) as problem:
+        raise RegoError(f"regopy can't be loaded ({problem}): install it, or libatomic1") from (
+            problem
+        )
     made = Interpreter()
     made.log_level = LogLevel.NONE  # it prints what it is given
     made.strict_built_in_errors = True
