@@ -72,7 +72,7 @@ def attack(profile: Profile, box: Sandbox, text: str) -> shell.ShellResult:
 
 def need(*layers: str) -> None:
     """Skip where the machine has no such layer: nothing can be said about it here."""
-    missing = set(layers) - selfcheck.try_layers().active
+    missing = set(layers) - selfcheck.try_layers().used
     if missing:
         pytest.skip(f"this machine has no {', '.join(sorted(missing))}")
 
@@ -164,7 +164,7 @@ def test_a_policy_that_gives_a_network_gives_one(profile: Profile, box: Sandbox)
     """And takes nothing else away from the layers: no new process, nothing outside."""
     import socket
 
-    layers = selfcheck.try_layers().active
+    layers = selfcheck.try_layers().used
     limits = profile.limits.model_copy(update={"network": True})
     open_ = replace(profile, layers=layers, limits=limits)
     with closing(socket.create_server(("127.0.0.1", 0))) as door:
@@ -238,18 +238,30 @@ def test_a_layer_that_does_nothing_is_not_believed(monkeypatch: pytest.MonkeyPat
     need(SECCOMP)
     allow_all = (0x06).to_bytes(2, "little") + bytes(2) + (0x7FFF0000).to_bytes(4, "little")
     monkeypatch.setattr("services.executor.tools.seccomp.build_filter", lambda *_, **__: allow_all)
-    layers = {layer.name: layer for layer in selfcheck.try_layers.__wrapped__().layers}
+    layers = {layer.name: layer for layer in selfcheck.try_anew().layers}
     assert not layers[SECCOMP].active
+    assert layers[SECCOMP].used
     assert "start_process" in layers[SECCOMP].detail
-    assert layers[LANDLOCK].active == (LANDLOCK in selfcheck.try_layers().active)
+    assert layers[LANDLOCK].active == (LANDLOCK in selfcheck.try_layers().used)
+
+
+def test_a_layer_that_could_not_be_tried_is_used_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine too busy to answer in time must not switch the sandbox off."""
+    monkeypatch.setattr(selfcheck, "CONTROL_SECONDS", 0.001)
+    report = selfcheck.try_anew()
+    assert not any(layer.active for layer in report.layers if layer.name != "openat2")
+    assert report.used >= {SECCOMP, LANDLOCK} & selfcheck.try_layers().used
+    assert not report.holds
 
 
 def test_a_layer_that_fails_at_its_start_is_not_active(monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter that the kernel refuses: named with the reason, and not used."""
     need(SECCOMP)
     monkeypatch.setattr("services.executor.tools.seccomp.build_filter", lambda *_, **__: b"x" * 8)
-    layers = {layer.name: layer for layer in selfcheck.try_layers.__wrapped__().layers}
-    assert (layers[SECCOMP].active, layers[SECCOMP].stops) == (False, ())
+    layers = {layer.name: layer for layer in selfcheck.try_anew().layers}
+    assert (layers[SECCOMP].active, layers[SECCOMP].used) == (False, False)
     assert "not started" in layers[SECCOMP].detail
 
 
@@ -266,7 +278,7 @@ def test_a_layer_that_is_gone_later_stops_the_call(
 
 def test_a_machine_without_a_list_of_calls_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.executor.tools.seccomp.machine", lambda: None)
-    layers = {layer.name: layer for layer in selfcheck.try_layers.__wrapped__().layers}
+    layers = {layer.name: layer for layer in selfcheck.try_anew().layers}
     assert not layers[SECCOMP].active
     assert "no list of system calls" in layers[SECCOMP].detail
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def act(policy: Loaded, box: Sandbox, argv: list[str]) -> shell.ShellResult:
     decision = policy.rego.decide({"caller": "gateway", "tool": "shell", "argv": argv})
     if not decision.allow:
         raise DeniedError(decision.reason, "denied")
-    profile = Profile(selfcheck.try_layers().active, policy.data.limits.shell)
+    profile = Profile(selfcheck.try_layers().used, policy.data.limits.shell)
     return shell.run(profile, box, argv, decision.use)
 
 
@@ -63,6 +64,7 @@ def act(policy: Loaded, box: Sandbox, argv: list[str]) -> shell.ShellResult:
         (["echo", "proof"], "proof\n"),
         (["echo"], "\n"),
         (["echo", "two words", "a=b"], "two words a=b\n"),
+        (["echo", "?"], "?\n"),
         (["cat", "inside.txt"], "inside\n"),
         (["cat", "folder/deep.txt"], "deep\n"),
         (["ls"], "folder\ninside.txt\n"),
@@ -84,6 +86,7 @@ def test_listed_commands_run(box: Sandbox, policy: Loaded, argv: list[str], outp
         ["echo", "$(id)"], ["echo", "`id`"], ["echo", "${PATH}"], ["echo", "a\nb"], ["echo", "-e"],
         ["echo", "a\0b"], ["echo", "|", "sh"], ["echo", "a&b"], ["echo", "> x"], ["echo", "é"],
         ["echo", "\ud800"], ["echo", "a" * 201], ["echo", *["a"] * 17], ["echo", "a\\b"],
+        ["echo", "*"], ["echo", "~root"], ["echo", "{a,b}"], ["echo", "--output=x"],
         ["date"], ["date", "-s", "now"], ["date", "-u", "-s"], ["date", "-f", "/etc/passwd"],
         ["uname", "-a"], ["uname"], ["ls", "-la"], ["ls", ".."], ["ls", "/"], ["ls", ".", ".."],
         ["cat"], ["cat", "/etc/passwd"], ["cat", "../secret.txt"], ["cat", "-"], ["cat", "."],
@@ -100,7 +103,7 @@ def _profile(data: PolicyData, folder: Path, **limits: object) -> Profile:
     search = {"posix": [str(folder)], "windows": [str(folder)]}
     value = data.limits.shell.model_dump() | {"path": search} | limits
     readable = (*SYSTEM_FILES, *selfcheck.python_files())
-    return Profile(selfcheck.try_layers().active, ShellLimits.model_validate(value), readable)
+    return Profile(selfcheck.try_layers().used, ShellLimits.model_validate(value), readable)
 
 
 def _probe(profile: Profile, box: Sandbox) -> shell.ShellResult:
@@ -180,3 +183,19 @@ def test_a_program_that_is_not_installed_is_denied_clearly(
     profile = _profile(data, tmp_path)
     with pytest.raises(DeniedError, match="program_not_installed"):
         shell.run(profile, box, ["missing"], "arguments")
+
+
+@posix
+def test_the_search_path_of_the_executor_plays_no_part(
+    box: Sandbox, policy: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted `echo` is found first by whoever looks there, and not by the tool."""
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / "echo").write_text("#!/bin/sh\n/bin/echo planted\n", "ascii")
+    (planted / "echo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{planted}:{os.environ['PATH']}")
+    assert (
+        subprocess.run(["echo"], capture_output=True, text=True, check=True).stdout == "planted\n"
+    )
+    assert act(policy, box, ["echo", "real"]).output == "real\n"

@@ -115,7 +115,7 @@ async def _run(
 
 
 def _shell(limits: Limits, sandbox: Sandbox, argv: list[str], use: str) -> ActionAnswer:
-    profile = Profile(selfcheck.try_layers().active, limits.shell)
+    profile = Profile(selfcheck.try_layers().used, limits.shell)
     ran = shell.run(profile, sandbox, argv, use)
     return ActionAnswer(
         outcome=ran.outcome,

@@ -2,8 +2,8 @@
 
 One program makes a list of attacks and says which got through: once with no layer, as the
 control, once with each layer alone, and once with all that work. A layer is active if it
-stops an attack that gets through without it. What this finds is what `/v1/sandbox` answers,
-and programs are started with the layers that were found active.
+stops what it is there for. What this finds is what `/v1/sandbox` answers; programs are started
+with every layer that can be set up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 ATTACKS_FILE = Path(__file__).with_name("attacks.py")
 STOPPED, THROUGH = "stopped", "got through"
 CONTROL_SECONDS = 10.0
+FAILED = 120  # the launcher's exit code where it started nothing (launch.py)
+NO_SUCH_LAYER = "this system has no such layer"
+_LOCK = threading.Lock()
 # What each layer is there for (attacks.py); it may stop more than that.
 MUST_STOP = MappingProxyType(
     {
@@ -56,26 +59,31 @@ MUST_STOP = MappingProxyType(
 
 @dataclass(frozen=True)
 class Layer:
-    """Whether a layer holds, and how we know."""
+    """Whether a layer holds, and how we know.
+
+    `used` is what programs are started with, which is every layer that can be set up: one that
+    could not be tried (a machine too busy to answer) is no reason to go without it.
+    """
 
     name: str
     active: bool
+    used: bool
     stops: tuple[str, ...]
     detail: str
 
 
 @dataclass(frozen=True)
 class SandboxReport:
-    """What was tried: the layers, and each attack without and with all that are active."""
+    """What was tried: the layers, and each attack without any and with all that are used."""
 
     layers: tuple[Layer, ...]
     without: Mapping[str, str]
     together: Mapping[str, str]
 
     @property
-    def active(self) -> frozenset[str]:
+    def used(self) -> frozenset[str]:
         """The layers that programs are started with."""
-        return frozenset(layer.name for layer in self.layers if layer.active) & set(LAYERS)
+        return frozenset(layer.name for layer in self.layers if layer.used) & set(LAYERS)
 
     @property
     def holds(self) -> bool:
@@ -83,25 +91,41 @@ class SandboxReport:
         return bool(self.together) and THROUGH not in self.together.values()
 
 
-@cache
+@dataclass(frozen=True)
+class _Tried:
+    """What became of each attack; `missing` says why a layer can't be set up at all."""
+
+    found: Mapping[str, str]
+    missing: str = ""
+    silent: str = ""
+
+
 def try_layers() -> SandboxReport:
-    """Start programs that attack, and see what comes of it: once a process, about a second."""
+    """What trying found, once a process; the first caller waits for about a second."""
+    with _LOCK:
+        return _tried_once()
+
+
+@cache
+def _tried_once() -> SandboxReport:
+    return try_anew()
+
+
+def try_anew() -> SandboxReport:
+    """Start programs that attack, and see what comes of it."""
     if not HAS_LAUNCHER or not HAS_OPENAT:
-        why = "this system has no such layer"
-        missing = tuple(Layer(name, active=False, stops=(), detail=why) for name in LAYERS)
-        return SandboxReport((*missing, _paths()), {}, {})
+        none = _Tried({}, missing=NO_SUCH_LAYER)
+        return SandboxReport((*(_layer(name, none, none) for name in LAYERS), _paths()), {}, {})
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(socket.create_server(("127.0.0.1", 0))) as door,
     ):
         check = _Check(Path(folder).resolve(), door.getsockname()[1], _limits())
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            without = pool.submit(check.attack, frozenset[str]())
-            alone = {name: pool.submit(check.attack, frozenset({name})) for name in LAYERS}
-            control = without.result()
-            layers = tuple(_layer(name, control, tried.result()) for name, tried in alone.items())
-        active = frozenset(layer.name for layer in layers if layer.active)
-        return SandboxReport((*layers, _paths()), control[0], check.attack(active)[0])
+        control = check.attack(frozenset())
+        layers = [_layer(name, control, check.attack(frozenset({name}))) for name in LAYERS]
+        used = frozenset(layer.name for layer in layers if layer.used)
+        together = check.attack(used)
+    return SandboxReport((*layers, _paths()), control.found, together.found)
 
 
 class _Check:
@@ -114,19 +138,22 @@ class _Check:
         self._port = port
         self._limits = limits
 
-    def attack(self, layers: frozenset[str]) -> tuple[dict[str, str], str]:
-        """What got through, and why there is no answer where there is none."""
+    def attack(self, layers: frozenset[str]) -> _Tried:
+        """Start the attacks in these layers."""
         if SECCOMP in layers and seccomp.machine() is None:
-            return {}, "no list of system calls for this machine"
-        readable = (*SYSTEM_FILES, *python_files())
-        profile = Profile(layers, self._limits, readable)
+            return _Tried({}, missing="no list of system calls for this machine")
+        if sys.platform != "linux" and layers - {LIMITS}:
+            return _Tried({}, missing=NO_SUCH_LAYER)
+        profile = Profile(layers, self._limits, (*SYSTEM_FILES, *python_files()))
         argv = [sys.executable, "-I", "-S", str(ATTACKS_FILE), str(self._secret), str(self._port)]
         result = run_program(profile, self._sandbox, argv)
+        if result.exit_code == FAILED:
+            return _Tried({}, missing=" ".join(result.output.split())[:200])
         try:
             found = json.loads(result.output.splitlines()[-1])
         except (ValueError, IndexError):
-            return {}, " ".join(result.output.split())[:200] or f"exit code {result.exit_code}"
-        return {name: THROUGH if got else STOPPED for name, got in found.items()}, ""
+            return _Tried({}, silent=f"no answer ({result.outcome}): it could not be tried")
+        return _Tried({name: THROUGH if got else STOPPED for name, got in found.items()})
 
 
 def _limits() -> ShellLimits:
@@ -141,23 +168,20 @@ def python_files() -> tuple[str, ...]:
     return (str(base), str(ATTACKS_FILE), str(Path(sys.executable).parent), sys.prefix)
 
 
-def _layer(
-    name: str, control: tuple[dict[str, str], str], tried: tuple[dict[str, str], str]
-) -> Layer:
+def _layer(name: str, control: _Tried, tried: _Tried) -> Layer:
     """Active is what stops all that it is there for; `stops` is what it alone stopped."""
-    before, after = control[0], tried[0]
+    before, after, used = control.found, tried.found, not tried.missing
     if not before or not after:
-        return Layer(name, active=False, stops=(), detail=control[1] or tried[1])
+        detail = tried.missing or tried.silent or control.silent
+        return Layer(name, active=False, used=used, stops=(), detail=detail)
     stops = tuple(
-        attack for attack in before
-        if before[attack] == THROUGH and after.get(attack) == STOPPED
-    )  # fmt: skip
+        attack for attack in before if before[attack] == THROUGH and after.get(attack) == STOPPED
+    )
     through = sorted(attack for attack in MUST_STOP[name] if after.get(attack) != STOPPED)
-    if through:
-        return Layer(name, active=False, stops=stops, detail=f"got through: {', '.join(through)}")
     unproven = sorted(MUST_STOP[name] - set(stops))
     detail = f"stopped without it, too: {', '.join(unproven)}" if unproven else ""
-    return Layer(name, active=True, stops=stops, detail=detail)
+    detail = f"got through: {', '.join(through)}" if through else detail
+    return Layer(name, active=not through, used=used, stops=stops, detail=detail)
 
 
 def _paths() -> Layer:
@@ -168,7 +192,7 @@ def _paths() -> Layer:
             if HAS_OPENAT
             else ("no openat: each part of a path is checked, then opened by name")
         )
-        return Layer("openat2", active=False, stops=(), detail=detail)
+        return Layer("openat2", active=False, used=False, stops=(), detail=detail)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "secret.txt").write_text("secret", encoding="ascii")
@@ -179,10 +203,10 @@ def _paths() -> Layer:
             try:
                 os.close(kernel.open_beneath("link", os.O_RDONLY, dir_fd=handle))
             except OSError:
-                return Layer("openat2", active=True, stops=("symbolic link",), detail="")
+                return Layer("openat2", active=True, used=True, stops=("symbolic link",), detail="")
         finally:
             os.close(handle)
-    return Layer("openat2", active=False, stops=(), detail="it followed a link")
+    return Layer("openat2", active=False, used=True, stops=(), detail="it followed a link")
 
 
 def process_facts() -> dict[str, str]:

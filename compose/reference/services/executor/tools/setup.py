@@ -1,7 +1,9 @@
 """Gives an app its tools: the policy, the sandbox folder, and what both say of themselves."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from fastapi import FastAPI
 from prometheus_client import Gauge
@@ -43,8 +45,22 @@ def policy_ready(store: PolicyStore) -> Callable[[], Awaitable[None]]:
 
 
 async def try_sandbox(app: FastAPI) -> None:
-    """Try the sandbox's layers beside the start, and say what was found."""
-    report = await asyncio.to_thread(selfcheck.try_layers)
+    """Try the sandbox's layers beside the start, and say what was found.
+
+    In a thread that nobody waits for: an executor that is stopped meanwhile stops at once.
+    """
+    loop, tried = asyncio.get_running_loop(), asyncio.Event()
+
+    def work() -> None:
+        try:
+            selfcheck.try_layers()
+        finally:
+            with suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                loop.call_soon_threadsafe(tried.set)
+
+    threading.Thread(target=work, daemon=True).start()
+    await tried.wait()
+    report = selfcheck.try_layers()
     for layer in report.layers:
         app.state.tool_layers.labels(layer.name).set(layer.active)
         say = log if layer.active else warn

@@ -1,5 +1,6 @@
 """`GET /v1/policy` and `GET /v1/sandbox`: what holds now, for whoever has to prove it."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
@@ -27,10 +28,11 @@ class PolicyAnswer(AnswerModel):
 
 
 class LayerAnswer(AnswerModel):
-    """One layer: whether it holds, which attacks it alone stopped, and why it doesn't."""
+    """One layer: whether it holds, whether programs get it, which attacks it alone stopped."""
 
     name: str
     active: bool
+    used: bool
     stops: list[str]
     detail: str
 
@@ -68,10 +70,7 @@ async def sandbox() -> SandboxAnswer:
     report = await run_in_threadpool(selfcheck.try_layers)
     return SandboxAnswer.model_validate(
         {
-            "layers": [
-                {"name": x.name, "active": x.active, "stops": list(x.stops), "detail": x.detail}
-                for x in report.layers
-            ],
+            "layers": [{**asdict(layer), "stops": list(layer.stops)} for layer in report.layers],
             "without": dict(report.without),
             "together": dict(report.together),
             "process": selfcheck.process_facts(),
