@@ -23,6 +23,8 @@ from services.executor.tools.sandbox import Sandbox
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from service_protocols import Eventually
+
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX programs")
 
 
@@ -142,16 +144,16 @@ def test_a_program_sees_an_empty_environment_and_limits(
 
 @posix
 def test_a_program_that_hangs_is_stopped_with_all_its_children(
-    box: Sandbox, data: PolicyData, tmp_path: Path
+    box: Sandbox, data: PolicyData, tmp_path: Path, eventually: Eventually
 ) -> None:
     _program(
         tmp_path,
         "import os, time\nchild = os.fork()\nif child: print(child, flush=True)\ntime.sleep(60)",
     )
-    may_fork = replace(_profile(data, tmp_path, time_out_seconds=1.5), layers=frozenset())
+    may_fork = replace(_profile(data, tmp_path, time_out_seconds=5), layers=frozenset())
     result = _probe(may_fork, box)
     assert (result.outcome, result.exit_code) == ("timed_out", None)
-    assert _ended(int(result.output))
+    eventually(lambda: _ended(int(result.output)))  # killed, but a busy machine takes its time
 
 
 def _ended(pid: int) -> bool:
