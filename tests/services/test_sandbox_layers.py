@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 
+from services.executor.app import build
 from services.executor.policy.data import ShellLimits
 from services.executor.policy.denied import DeniedError
 from services.executor.tools import kernel, names, sandbox, selfcheck, shell
@@ -29,6 +31,8 @@ from services.executor.tools.sandbox import NotThereError, Sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from service_protocols import Eventually, SettingsFor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the layers are Linux's own")
 NONE: frozenset[str] = frozenset()
@@ -427,3 +431,18 @@ def test_names_are_refused_before_any_system_call(
         with pytest.raises(DeniedError):
             names.split_path(text)
     assert asked == []
+
+
+def test_the_endpoint_and_the_metric_say_what_was_tried(
+    settings_for: SettingsFor, client_headers: dict[str, str], eventually: Eventually
+) -> None:
+    report = selfcheck.try_layers()
+    with TestClient(build(settings_for("executor"))) as client:
+        assert client.get("/v1/sandbox").status_code == 401
+        answer = client.get("/v1/sandbox", headers=client_headers).json()
+        active = {layer["name"]: layer["active"] for layer in answer["layers"]}
+        assert active == {layer.name: layer.active for layer in report.layers}
+        assert answer["together"] == dict(report.together)
+        assert answer["process"]["user"] == str(os.geteuid())
+        line = f'sandbox_layer_active{{layer="limits"}} {float(active["limits"])}'
+        eventually(lambda: line in client.get("/metrics").text)
