@@ -174,6 +174,18 @@ def test_services_share_one_image_and_only_prepare_makes_and_writes_keys() -> No
 
 
 @pytest.mark.docker
+def test_only_prepare_writes_policies_and_only_the_executor_reads_them() -> None:
+    """G3b: whoever decides can't change what it decides by."""
+    found = {
+        name: item.get("read_only", False)
+        for name, service in resolved("ci")["services"].items()
+        for item in service.get("volumes", [])
+        if item["target"] == "/policies"
+    }
+    assert found == {"prepare": False, "executor": True}
+
+
+@pytest.mark.docker
 def test_default_images_are_official_and_pinned() -> None:
     services = resolved("monitoring")["services"] | resolved("ci")["services"]
     images = {services[name]["image"] for name in ("postgres", "redis", "prometheus", "grafana")}

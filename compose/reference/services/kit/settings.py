@@ -38,7 +38,9 @@ class Settings:
     different names); control-plane and executor share `queue_url`; both hold their
     passwords; `client_token` is "" where a service is not told it, and then opens nothing;
     `keys_folder` is where `services.prepare` put the key pair of each
-    service; `urls` holds the base URL of every service by name, without a trailing slash.
+    service, and `policies_folder` its tool policies, of which `policy_sha256` pins one
+    ("" for any that is approved); `urls` holds the base URL of every service by name,
+    without a trailing slash.
     """
 
     service: str
@@ -46,6 +48,8 @@ class Settings:
     listen_host: str
     state_folder: Path
     keys_folder: Path
+    policies_folder: Path
+    policy_sha256: str
     client_token: str = field(repr=False)
     allowed_hosts: tuple[str, ...]
     connect_to: Mapping[str, str]
@@ -69,6 +73,8 @@ class Settings:
             listen_host=environment.listen_host(environ, "LISTEN_HOST"),
             state_folder=_state_folder(environ),
             keys_folder=find_keys_folder(environ),
+            policies_folder=find_policies_folder(environ),
+            policy_sha256=environ.get("POLICY_SHA256", "").strip(),
             client_token=read_token(environ, "CLIENT_TOKEN"),
             allowed_hosts=environment.hosts(environ, "ALLOWED_HOSTS"),
             connect_to=environment.routes(environ, "CONNECT_TO"),
@@ -93,6 +99,16 @@ def find_keys_folder(environ: Mapping[str, str]) -> Path:
     """
     folder = environ.get("KEYS_FOLDER", "").strip()
     return (Path(folder) if folder else _state_folder(environ) / "keys").resolve()
+
+
+def find_policies_folder(environ: Mapping[str, str]) -> Path:
+    """Where the tool policies are: POLICIES_FOLDER, or a folder of the state folder.
+
+    Raises:
+        SettingsError: STATE_FOLDER is not set.
+    """
+    folder = environ.get("POLICIES_FOLDER", "").strip()
+    return (Path(folder) if folder else _state_folder(environ) / "policies").resolve()
 
 
 def find_database_url(environ: Mapping[str, str], service: str) -> str:
