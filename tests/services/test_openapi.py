@@ -17,10 +17,9 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.generation.modes import GenerationMode
 from service_backends import BOTH
+from service_tokens import sign
 
-from services.kit.keys import read_private_key
 from services.kit.settings import SYSTEM_SERVICES
-from services.kit.tokens import TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,18 +73,31 @@ class Running:
     client_token: dict[str, str]
 
     def sign(self, method: str, path: str, **changes: Any) -> str:
-        """A token of a neighbour; `changes`: caller, audience, key (whose), at (when)."""
-        caller = changes.get("caller", "control-plane")
-        pem = read_private_key(self.keys, changes.get("key", caller))
-        signer = TokenSigner(caller, pem, clock=lambda: changes.get("at", time.time()))
-        return signer.issue(changes.get("audience", self.name), method, path)
+        """A token of a neighbour; `changes`: caller, audience, key (whose), at (when), content."""
+        caller, at = changes.get("caller", "control-plane"), changes.get("at", time.time())
+        return sign(
+            self.keys,
+            caller,
+            changes.get("audience", self.name),
+            method,
+            path,
+            content=changes.get("content", b""),
+            key=changes.get("key", ""),
+            clock=lambda: at,
+        )
 
-    def headers(self, method: str, path: str, security: set[str]) -> dict[str, str]:
-        """What opens an operation: the client's token where it is taken, else a fresh one."""
+    def send(self, arguments: dict[str, Any], security: set[str]) -> httpx.Response:
+        """A request that is let in: with the client's token where it is taken, else signed."""
+        request = self.client.build_request(**arguments)
         if CLIENT in security:
-            return self.client_token
-        caller = next((who for part, who in CALLERS.items() if part in path), "executor")
-        return {"X-Service-Token": self.sign(method, path, caller=caller)}
+            request.headers.update(self.client_token)
+        else:
+            target, content = request.url.raw_path.decode("ascii"), request.read()
+            caller = next((who for part, who in CALLERS.items() if part in target), "executor")
+            token = self.sign(request.method, target, caller=caller, content=content)
+            request.headers["X-Service-Token"] = token
+        answer: httpx.Response = self.client.send(request)
+        return answer
 
 
 def build(name: str) -> Callable[..., FastAPI]:
@@ -159,11 +171,9 @@ def test_answers_are_as_described_and_never_5xx(running: Running, mode: Generati
 
     def send(case: Case[Any]) -> httpx.Response:
         arguments = case.as_transport_kwargs(base_url="http://testserver")
-        path = case.formatted_path
         security = kinds[(case.method.upper(), case.path)]
         arguments["headers"] = dict(arguments.get("headers") or {})
-        arguments["headers"] |= running.headers(case.method, path, security)
-        answer: httpx.Response = running.client.request(**_for_httpx(arguments))
+        answer = running.send(_for_httpx(arguments), security)
         statuses.add(answer.status_code)
         return answer
 

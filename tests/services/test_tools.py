@@ -272,11 +272,10 @@ def test_without_a_policy_that_lists_it_every_tool_answers_403(
             ("browser", {"url": "http://127.0.0.1:7060/plain/"}),
             ("unheard-of", {}),
         ):
-            token = service_token("gateway", "executor", "POST", "/internal/actions")
+            body = {"tool": tool, "arguments": arguments}
+            token = service_token("gateway", "executor", "POST", "/internal/actions", body)
             response = client.post(
-                "/internal/actions",
-                json={"tool": tool, "arguments": arguments},
-                headers={"X-Service-Token": token},
+                "/internal/actions", json=body, headers={"X-Service-Token": token}
             )
             assert (response.status_code, tool) == (403, tool)
             assert response.json()["error"]["code"] == "policy_denied"
