@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from starlette.routing import Match
-
 from services.kit.errors import error_response
 from services.kit.logs import warn
 from services.kit.middleware import BODY_LIMIT_BYTES, too_large
@@ -47,7 +45,7 @@ class ServiceTokenMiddleware:
         try:
             body = await self._admit(scope, tokens, receive)
         except TokenRefusedError as problem:
-            warn("service token refused", reason=str(problem), route=_route(scope))
+            warn("service token refused", reason=str(problem), method=scope["method"])
             answer = error_response(401, "the service token was refused: sign a new one")
         except NonceStoreError as problem:
             warn("service token not judged: replay store", reason=str(problem))
@@ -102,13 +100,3 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return rest.pop() if rest else await receive()
 
     return again
-
-
-def _route(scope: Scope) -> str:
-    """The template of the route that was asked for, also for metrics and the request log."""
-    for route in scope["app"].routes:
-        match, _child = route.matches(scope)
-        if match is not Match.NONE:
-            scope["route"] = route
-            return getattr(route, "path", "unmatched")
-    return "unmatched"
