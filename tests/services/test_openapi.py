@@ -6,6 +6,7 @@ import importlib
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -23,7 +24,6 @@ from services.kit.settings import SYSTEM_SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import httpx
     from fastapi import FastAPI
@@ -39,8 +39,10 @@ CLIENT, SERVICE = "ClientToken", "ServiceToken"
 CALLERS = {"/v1/quotas/": "control-plane", "/internal/actions": "gateway"}
 WRONG_TOKENS = (
     "missing", "garbage", "expired", "from-the-future", "wrong-audience", "wrong-path",
-    "wrong-method", "unknown-caller", "other-services-key", "unsigned",
+    "wrong-method", "wrong-query", "wrong-body", "unknown-caller", "other-services-key",
+    "unsigned",
 )  # fmt: skip
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/service-tokens.md"
 
 load_all_checks()
 
@@ -249,10 +251,12 @@ def _wrong(running: Running, kind: str, method: str, path: str) -> dict[str, str
         "wrong-audience": {"audience": other},
         "wrong-path": {},
         "wrong-method": {},
+        "wrong-query": {},
+        "wrong-body": {"content": b"{}"},
         "unknown-caller": {"caller": "stranger", "key": "gateway"},
         "other-services-key": {"caller": "control-plane", "key": "executor"},
     }
-    signed_path = f"{path}/other" if kind == "wrong-path" else path
+    signed_path = path + {"wrong-path": "/other", "wrong-query": "?limit=1"}.get(kind, "")
     signed_method = "PATCH" if kind == "wrong-method" else method
     return {"X-Service-Token": running.sign(signed_method, signed_path, **changes[kind])}
 
@@ -262,6 +266,21 @@ def _unsigned(running: Running, method: str, path: str) -> str:
     token = running.sign(method, path)
     claims = jwt.decode(token, options={"verify_signature": False})
     return jwt.encode(claims, "", algorithm="none")
+
+
+def test_only_the_documented_routes_open_without_a_service_token(running: Running) -> None:
+    """Neither with no token nor with the client's; the others may answer what they like."""
+    table = DOCUMENT.read_text("utf-8")
+    documented = set(re.findall(rf"^\| {running.name} \| `(\S+ \S+)` \|", table, re.MULTILINE))
+    taken = set()
+    for method, path, security in operations(running.app):
+        for headers in ({}, running.client_token):
+            answer = running.client.request(method, filled(path), headers=headers)
+            let_in = answer.status_code not in {401, 403}
+            assert let_in == (path in OPEN_PATHS or (CLIENT in security and bool(headers))), path
+        if CLIENT in security:
+            taken.add(f"{method} {path}")
+    assert taken == documented
 
 
 def test_a_replayed_token_opens_nothing(running: Running) -> None:

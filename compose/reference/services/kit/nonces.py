@@ -8,6 +8,7 @@ every token that was signed before it. So does a file that somebody removed.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -152,6 +153,8 @@ class NonceStore:
 
     def _open(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives the files that it puts beside this one the same mode.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -167,7 +170,6 @@ class NonceStore:
         (self._count,) = connection.execute("SELECT count(*) FROM nonces").fetchone()
         connection.execute("COMMIT")
         self._file = _identity(self._path)
-        self._path.chmod(0o600)
         self._remove_older()
 
     def _remove_older(self) -> None:
