@@ -86,7 +86,7 @@ def processes(
     running: dict[str, list[Process]] = {name: [] for name in names}
     with ExitStack() as stops:
         for copy in range(copies):
-            ports = {name: _free_port() for name in names}
+            ports = {name: free_port() for name in names}
             told = {f"{name.upper().replace('-', '_')}_URL": f"http://127.0.0.1:{port}"
                     for name, port in ports.items()}  # fmt: skip
             told |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(REFERENCE), **environ}
@@ -107,7 +107,8 @@ def _all_names() -> tuple[str, ...]:
     return SYSTEM_SERVICES
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

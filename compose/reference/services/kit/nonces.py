@@ -28,13 +28,14 @@ LIMIT = 200_000
 # Expired ones are kept as long, while there is room: a clock that is set back by no more
 # than this brings no token's time again before its nonce is forgotten.
 KEPT_SECONDS = 3600.0
-PRUNE_SECONDS = 1.0
+PRUNE_SECONDS = 5.0
 BUSY_SECONDS = 1.0
 # Files of other boots go after so long; where a boot has no id they may be a neighbour's.
 OLDER_SECONDS = 86_400.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TABLE = "nonces (nonce BLOB PRIMARY KEY, by_clock REAL, by_ticks REAL) WITHOUT ROWID"
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS nonces (nonce BLOB PRIMARY KEY, by_clock REAL, by_ticks REAL)",
+    f"CREATE TABLE IF NOT EXISTS {_TABLE}",
     "CREATE INDEX IF NOT EXISTS nonces_by_ticks ON nonces (by_ticks)",
     "CREATE TABLE IF NOT EXISTS begin (only INTEGER PRIMARY KEY CHECK (only = 1), clock REAL)",
 )
