@@ -123,6 +123,20 @@ def test_whatever_is_wrong_with_the_store_nothing_is_accepted(
     other.close()
 
 
+def test_the_log_of_a_file_that_was_removed_brings_nothing_back(folder: Path) -> None:
+    """Or what the log doesn't hold would be forgotten, and the beginning would not."""
+    store = NonceStore(folder, "sessions", boot=BOOT)
+    signed = time.time()
+    assert store.spend(b"n" * 16, signed, 30) == "new"
+    log = folder / f"sessions-{BOOT}.db-wal"
+    assert log.stat().st_size
+    (folder / f"sessions-{BOOT}.db").unlink()
+    time.sleep(0.01)
+    for again in (store, NonceStore(folder, "sessions", boot=BOOT)):
+        assert again.spend(b"n" * 16, signed, 30) == "too old"
+        assert again.spend(os.urandom(16), time.time(), 30) == "new"
+
+
 def test_without_a_boot_id_each_start_begins_anew(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from services.kit.locks import exclusive
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,7 +73,7 @@ class NonceStore:
         """
         boot_id = _boot_id() if boot is None else boot
         self._path = folder / f"{service}-{boot_id}.db"
-        self._older = f"{service}-????????-????-????-????-????????????.db*"
+        self._older = f"{service}-????????-????-????-????-????????????.*"
         self._limit, self._clock, self._ticks = limit, clock, ticks
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -154,12 +156,29 @@ class NonceStore:
 
     def _open(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with exclusive(self._path.with_suffix(".lock")):
+            if not self._path.exists():
+                # The log of a file that was removed would bring back a part of it.
+                for end in ("-wal", "-shm"):
+                    self._path.with_name(f"{self._path.name}{end}").unlink(missing_ok=True)
+            self._connection = self._connected()
+        self._file = _identity(self._path)
+        self._remove_older()
+
+    def _connected(self) -> sqlite3.Connection:
         # SQLite gives the files that it puts beside this one the same mode.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._connection = connection
+        try:
+            self._begin_file(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _begin_file(self, connection: sqlite3.Connection) -> None:
         # Nothing is lost with the process, and nothing is needed after a power failure.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -170,15 +189,13 @@ class NonceStore:
         (self._begin,) = connection.execute("SELECT clock FROM begin").fetchone()
         (self._count,) = connection.execute("SELECT count(*) FROM nonces").fetchone()
         connection.execute("COMMIT")
-        self._file = _identity(self._path)
-        self._remove_older()
 
     def _remove_older(self) -> None:
         """What former boots left: no token that it knows is accepted any more."""
         for path in self._path.parent.glob(self._older):
             with suppress(OSError):
                 age_seconds = time.time() - path.stat().st_mtime
-                if age_seconds > OLDER_SECONDS and not path.name.startswith(self._path.name):
+                if age_seconds > OLDER_SECONDS and not path.name.startswith(self._path.stem):
                     path.unlink()
 
     def _drop(self) -> None:

@@ -6,7 +6,6 @@ whoever verifies knows every key that anybody signs with. Services notice by the
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from services.kit.keys import (
     write_private,
     write_public,
 )
+from services.kit.locks import exclusive
 from services.kit.settings import SYSTEM_SERVICES, SettingsError
 
 if TYPE_CHECKING:
@@ -172,19 +172,8 @@ def _make_audit_key(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One run at a time; the system gives the lock back when a run is killed."""
+    """One run at a time."""
     path = key_set_path(folder, "any").with_name(".lock")
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with exclusive(path):
         yield
-    finally:
-        os.close(handle)
