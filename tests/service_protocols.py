@@ -92,9 +92,14 @@ class Eventually(Protocol):
 
 
 class ServiceToken(Protocol):
-    """`service_token(caller, audience, method, path)` signs one request."""
+    """`service_token(caller, audience, method, path, body)` signs one request.
 
-    def __call__(self, caller: str, audience: str, method: str, path: str) -> str: ...
+    The body is bytes, or what is sent as JSON.
+    """
+
+    def __call__(
+        self, caller: str, audience: str, method: str, path: str, body: object = None
+    ) -> str: ...
 
 
 class SettingsFor(Protocol):

@@ -15,6 +15,7 @@ import pytest
 from common.hashing import sha256_file
 
 REFERENCE = Path(__file__).resolve().parents[2] / "compose/reference"
+SIX = ("gateway", "model-router", "memory-engine", "sessions", "executor", "control-plane")
 SYSTEM = frozenset({"gateway", "model-router", "memory-engine", "sessions", "executor"})
 SYSTEM |= {"control-plane", "targets", "prepare", "postgres", "redis"}
 PROFILES = {
@@ -82,7 +83,7 @@ def test_the_override_is_valid_and_serves_the_checkouts_code() -> None:
     for name in SYSTEM - {"postgres", "redis"}:
         mounts = {item["target"] for item in services[name]["volumes"]}
         assert {"/app/services", "/app/policies"} <= mounts
-        assert ("/keys" in mounts) is (name != "targets")
+        assert ("/keys/public" in mounts) is (name != "targets")
         assert services[name]["image"].endswith("-development")
 
 
@@ -160,17 +161,52 @@ def test_a_container_has_the_secrets_that_it_needs_and_no_other(profile: str) ->
 
 
 @pytest.mark.docker
-def test_services_share_one_image_and_only_prepare_makes_and_writes_keys() -> None:
+def test_services_share_one_image_that_prepare_builds() -> None:
     services = resolved("ci")["services"]
     ours = {name: services[name] for name in SYSTEM - {"postgres", "redis"}}
     assert len({service["image"] for service in ours.values()}) == 1
     assert [name for name, service in ours.items() if "build" in service] == ["prepare"]
-    for name, service in ours.items():
-        if name == "targets":
-            assert not service.get("volumes")
-            continue
-        (keys,) = (item for item in service["volumes"] if item["target"] == "/keys")
-        assert keys.get("read_only", False) is (name != "prepare"), name
+
+
+def mounts(service: dict[str, Any], below: str) -> dict[str, tuple[str, bool]]:
+    """What is mounted where below a folder, and whether it can be written."""
+    return {
+        item["target"]: (item["source"], not item.get("read_only", False))
+        for item in service.get("volumes") or []
+        if item["target"].startswith(below)
+    }
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("profile", ["dev", "ci", "prod", "security", "integration"])
+def test_a_service_has_its_own_private_key_and_only_prepare_writes_keys(profile: str) -> None:
+    """G3a: who has another's key speaks in its name."""
+    services = resolved(profile)["services"]
+    for name, service in services.items():
+        wanted = {"/keys/public": ("public-keys", name == "prepare")}
+        wanted |= {
+            f"/keys/private/{other}": (f"{other}-key", name == "prepare")
+            for other in SIX
+            if name in {other, "prepare"}
+        }
+        assert mounts(service, "/keys") == (wanted if name in {*SIX, "prepare"} else {}), name
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("profile", ["dev", "ci", "prod", "security", "integration"])
+def test_a_service_has_a_user_and_a_state_folder_of_its_own(profile: str) -> None:
+    """Nobody else can write what it remembers of used tokens."""
+    services = resolved(profile)["services"]
+    for name, service in services.items():
+        folder, wanted = f"/state/{name}", {f"/state/{name}": (f"{name}-state", True)}
+        assert mounts(service, "/state") == (wanted if name in SIX else {}), name
+        if name in SIX:
+            assert service["environment"]["STATE_FOLDER"] == folder
+    users = {name: services[name]["user"] for name in (*SIX, "targets")}
+    assert users["gateway"] == "10010:10010"
+    assert len(set(users.values())) == len(users)
+    own = {service.get("user") for name, service in services.items() if name not in users}
+    assert not own & set(users.values())
 
 
 @pytest.mark.docker

@@ -20,11 +20,10 @@ import uvicorn
 from service_backends import Backend
 from service_protocols import START_SECONDS, Served, System
 from service_servers import Servers, running_servers
+from service_tokens import json_content, sign
 
 from services import prepare
 from services.kit.database import Database
-from services.kit.keys import read_private_key
-from services.kit.tokens import TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -122,9 +121,9 @@ def opened(backend: Backend) -> Iterator[Callable[[str], Database]]:
 def service_token(state_folder: Path) -> ServiceToken:
     """Signs with the real keys of the test's state folder."""
 
-    def issue(caller: str, audience: str, method: str, path: str) -> str:
-        pem = read_private_key(state_folder / "keys", caller)
-        return TokenSigner(caller, pem).issue(audience, method, path)
+    def issue(caller: str, audience: str, method: str, path: str, body: object = None) -> str:
+        content = body if isinstance(body, bytes) else json_content(body)
+        return sign(state_folder / "keys", caller, audience, method, path, content=content)
 
     return issue
 

@@ -41,7 +41,7 @@ def act(
         headers = {"Content-Type": "application/json", **client_headers}
         url = f"{outer.url}/v1/action"
         if request.param == "executor":
-            token = service_token(caller, "executor", "POST", "/internal/actions")
+            token = service_token(caller, "executor", "POST", "/internal/actions", body)
             headers["X-Service-Token"] = token
             url = f"{inner.url}/internal/actions"
         return httpx.post(url, content=body, headers=headers, trust_env=False)
@@ -102,13 +102,10 @@ def test_another_failure_of_the_disk_is_a_bug(
 
     monkeypatch.setattr(os, "replace", broken)
     arguments = {"operation": "write", "path": "a.txt", "content": "x"}
+    body = {"tool": "file", "arguments": arguments}
     with TestClient(executor.build(settings_for("executor")), raise_server_exceptions=False) as app:
-        token = service_token("gateway", "executor", "POST", "/internal/actions")
-        answer = app.post(
-            "/internal/actions",
-            json={"tool": "file", "arguments": arguments},
-            headers={"X-Service-Token": token},
-        )
+        token = service_token("gateway", "executor", "POST", "/internal/actions", body)
+        answer = app.post("/internal/actions", json=body, headers={"X-Service-Token": token})
     assert answer.status_code == 500
 
 

@@ -59,7 +59,7 @@ def internal(served: Served, service_token: ServiceToken) -> Internal:
     """Posts as a service does, the executor by default."""
 
     def post(path: str, body: object = None, caller: str = "executor") -> httpx.Response:
-        token = service_token(caller, "control-plane", "POST", path)
+        token = service_token(caller, "control-plane", "POST", path, body)
         headers = {"X-Service-Token": token}
         return httpx.post(served.url + path, json=body, headers=headers, trust_env=False)
 

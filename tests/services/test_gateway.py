@@ -105,7 +105,8 @@ def test_a_used_up_quota_is_a_plain_429(
 ) -> None:
     caps = {"tokens_per_day": 0, "cost_per_month": 0.0}
     path = "/v1/quotas/tight"
-    headers = {"X-Service-Token": service_token("control-plane", "model-router", "PUT", path)}
+    token = service_token("control-plane", "model-router", "PUT", path, caps)
+    headers = {"X-Service-Token": token}
     httpx.put(urls["model-router"] + path, json=caps, headers=headers).raise_for_status()
     response = gateway.post("/v1/chat", json={"message": "a", "workspace": "tight"})
     assert (response.status_code, response.json()["error"]["code"]) == (429, "quota_exceeded")
@@ -219,6 +220,8 @@ DENIED: list[tuple[str, dict[str, object]]] = [
     ("shell", {"argv": ["rm", "-rf", "/"]}),
     ("python", {"code": "1"}),
     ("file", {"operation": "read", "path": "../keys/executor.pem"}),
+    ("file", {"operation": "read", "path": "../keys/private/executor/signing.pem"}),
+    ("file", {"operation": "read", "path": "../keys/public/executor.json"}),
     ("browser", {"url": "http://169.254.169.254/latest/meta-data/"}),
     ("browser", {"url": "file:///etc/passwd"}),
     ("browser", {"url": "http://127.0.0.1:7020/v1/documents/a"}),

@@ -89,7 +89,10 @@ def error_of(response: httpx.Response) -> dict[str, str]:
 
 def test_health_names_the_service(url: str) -> None:
     assert get(f"{url}/healthz").json() == {"status": "ok", "service": "sessions"}
-    assert get(f"{url}/readyz").json() == {"status": "ready", "checks": {}}
+    assert get(f"{url}/readyz").json() == {
+        "status": "ready",
+        "checks": {"service-tokens": "passed"},
+    }
 
 
 def test_a_failed_check_makes_the_service_not_ready(
@@ -97,7 +100,10 @@ def test_a_failed_check_makes_the_service_not_ready(
 ) -> None:
     response = get(serve(build(settings_for("sessions"), ready=False)).url + "/readyz")
     assert response.status_code == 503
-    assert response.json() == {"status": "not ready", "checks": {"store": "failed"}}
+    assert response.json() == {
+        "status": "not ready",
+        "checks": {"store": "failed", "service-tokens": "passed"},
+    }
 
 
 def test_the_trace_id_of_the_caller_is_kept(url: str) -> None:

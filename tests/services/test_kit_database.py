@@ -81,7 +81,7 @@ def test_a_database_that_cannot_be_written_is_not_ready(
     with locked(state_folder / "memory-engine.db"):
         assert client.get("/readyz").json() == {
             "status": "not ready",
-            "checks": {"database": "failed"},
+            "checks": {"database": "failed", "service-tokens": "passed"},
         }
     assert client.get("/readyz").json()["status"] == "ready"
 

@@ -117,6 +117,16 @@ def test_keys_may_lie_elsewhere(tmp_path: Path) -> None:
     assert settings(KEYS_FOLDER=str(tmp_path / "other")).keys_folder == tmp_path / "other"
 
 
+def test_the_leeway_of_tokens_is_bounded() -> None:
+    """G3a: a leeway as long as anybody likes would be no time window at all."""
+    assert settings().token_leeway_seconds == 5.0
+    assert settings(TOKEN_LEEWAY_SECONDS="0").token_leeway_seconds == 0.0
+    assert settings(TOKEN_LEEWAY_SECONDS="2.5").token_leeway_seconds == 2.5
+    for odd in ("30.1", "-1", "nan", "inf", "1e1", "five", "٣"):
+        with pytest.raises(SettingsError, match="TOKEN_LEEWAY_SECONDS: expected seconds from 0 to"):
+            settings(TOKEN_LEEWAY_SECONDS=odd)
+
+
 def test_detours_are_read() -> None:
     found = settings(CONNECT_TO="127.0.0.1:7060=targets:7060, A.example:80=b:1,")
     assert found.connect_to == {"127.0.0.1:7060": "targets:7060", "a.example:80": "b:1"}

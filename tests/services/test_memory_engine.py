@@ -36,7 +36,7 @@ def call(url: str, service_token: ServiceToken) -> Iterator[Call]:
         def send(
             method: str, path: str, body: object = None, caller: str = "executor"
         ) -> httpx.Response:
-            token = service_token(caller, "memory-engine", method, path)
+            token = service_token(caller, "memory-engine", method, path, body)
             return client.request(method, path, json=body, headers={"X-Service-Token": token})
 
         yield send
@@ -48,7 +48,10 @@ def sha256(text: str) -> str:
 
 def test_it_is_ready_when_migrated(url: str) -> None:
     answer = httpx.get(f"{url}/readyz", trust_env=False).json()
-    assert answer == {"status": "ready", "checks": {"database": "passed"}}
+    assert answer == {
+        "status": "ready",
+        "checks": {"database": "passed", "service-tokens": "passed"},
+    }
 
 
 def test_it_is_not_ready_without_its_tables(

@@ -83,29 +83,42 @@ def test_two_first_upgrades_at_once_both_succeed(tmp_path: Path) -> None:
     assert schema(tmp_path / "queue.db")
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def test_prepare_again_keeps_keys_and_rows(state_folder: Path) -> None:
-    keys = {path.name: path.read_bytes() for path in (state_folder / "keys").iterdir()}
+    keys = content(state_folder / "keys")
     with closing(sqlite3.connect(state_folder / "queue.db")) as connection, connection:
         connection.execute("INSERT INTO messages VALUES (1, 'a', 0, '{}', 0, NULL, 0)")
     environ = {"STATE_FOLDER": str(state_folder), "CLIENT_TOKEN": "x"}
     assert prepare.main(environ) == 0
-    assert {path.name: path.read_bytes() for path in (state_folder / "keys").iterdir()} == keys
+    assert content(state_folder / "keys") == keys
     with closing(sqlite3.connect(state_folder / "queue.db")) as connection:
         assert connection.execute("SELECT job_id FROM messages").fetchall() == [("a",)]
 
 
 def test_every_system_service_has_a_key_pair(prepared_folder: Path) -> None:
-    names = {path.name for path in (prepared_folder / "keys").iterdir()}
-    assert names == {
-        f"{name}.{kind}" for name in PORTS if name != "targets" for kind in ("pem", "pub")
+    services = [name for name in PORTS if name != "targets"]
+    assert set(content(prepared_folder / "keys")) == {
+        *(f"private/{name}/signing.pem" for name in services),
+        *(f"public/{name}.json" for name in services),
+        "private/control-plane/audit.pem",
+        "public/.lock",
     }
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are a POSIX matter")
 def test_private_keys_and_databases_are_for_their_owner_only(prepared_folder: Path) -> None:
     """K1: state database 600."""
-    for path in [*prepared_folder.glob("*.db"), *(prepared_folder / "keys").glob("*.pem")]:
+    keys = prepared_folder / "keys"
+    files = [*prepared_folder.glob("*.db"), *keys.rglob("*.pem")]
+    assert len(files) > 7
+    for path in files:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    for path in (keys, keys / "private", *(keys / "private").iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
 
 
 def test_a_database_of_a_newer_program_is_one_line_and_78(

@@ -62,7 +62,7 @@ def call(
 
         def send(method: str, path: str, body: object = None, caller: str = "") -> Any:
             caller = caller or ("control-plane" if "/quotas/" in path else "gateway")
-            token = service_token(caller, "model-router", method, path)
+            token = service_token(caller, "model-router", method, path, body)
             return client.request(method, path, json=body, headers={"X-Service-Token": token})
 
         yield send

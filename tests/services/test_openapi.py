@@ -6,6 +6,7 @@ import importlib
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -17,14 +18,12 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.generation.modes import GenerationMode
 from service_backends import BOTH
+from service_tokens import sign
 
-from services.kit.keys import read_private_key
 from services.kit.settings import SYSTEM_SERVICES
-from services.kit.tokens import TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import httpx
     from fastapi import FastAPI
@@ -40,8 +39,10 @@ CLIENT, SERVICE = "ClientToken", "ServiceToken"
 CALLERS = {"/v1/quotas/": "control-plane", "/internal/actions": "gateway"}
 WRONG_TOKENS = (
     "missing", "garbage", "expired", "from-the-future", "wrong-audience", "wrong-path",
-    "wrong-method", "unknown-caller", "other-services-key", "unsigned",
+    "wrong-method", "wrong-query", "wrong-body", "unknown-caller", "other-services-key",
+    "unsigned",
 )  # fmt: skip
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/service-tokens.md"
 
 load_all_checks()
 
@@ -74,18 +75,31 @@ class Running:
     client_token: dict[str, str]
 
     def sign(self, method: str, path: str, **changes: Any) -> str:
-        """A token of a neighbour; `changes`: caller, audience, key (whose), at (when)."""
-        caller = changes.get("caller", "control-plane")
-        pem = read_private_key(self.keys, changes.get("key", caller))
-        signer = TokenSigner(caller, pem, clock=lambda: changes.get("at", time.time()))
-        return signer.issue(changes.get("audience", self.name), method, path)
+        """A token of a neighbour; `changes`: caller, audience, key (whose), at (when), content."""
+        caller, at = changes.get("caller", "control-plane"), changes.get("at", time.time())
+        return sign(
+            self.keys,
+            caller,
+            changes.get("audience", self.name),
+            method,
+            path,
+            content=changes.get("content", b""),
+            key=changes.get("key", ""),
+            clock=lambda: at,
+        )
 
-    def headers(self, method: str, path: str, security: set[str]) -> dict[str, str]:
-        """What opens an operation: the client's token where it is taken, else a fresh one."""
+    def send(self, arguments: dict[str, Any], security: set[str]) -> httpx.Response:
+        """A request that is let in: with the client's token where it is taken, else signed."""
+        request = self.client.build_request(**arguments)
         if CLIENT in security:
-            return self.client_token
-        caller = next((who for part, who in CALLERS.items() if part in path), "executor")
-        return {"X-Service-Token": self.sign(method, path, caller=caller)}
+            request.headers.update(self.client_token)
+        else:
+            target, content = request.url.raw_path.decode("ascii"), request.read()
+            caller = next((who for part, who in CALLERS.items() if part in target), "executor")
+            token = self.sign(request.method, target, caller=caller, content=content)
+            request.headers["X-Service-Token"] = token
+        answer: httpx.Response = self.client.send(request)
+        return answer
 
 
 def build(name: str) -> Callable[..., FastAPI]:
@@ -159,11 +173,9 @@ def test_answers_are_as_described_and_never_5xx(running: Running, mode: Generati
 
     def send(case: Case[Any]) -> httpx.Response:
         arguments = case.as_transport_kwargs(base_url="http://testserver")
-        path = case.formatted_path
         security = kinds[(case.method.upper(), case.path)]
         arguments["headers"] = dict(arguments.get("headers") or {})
-        arguments["headers"] |= running.headers(case.method, path, security)
-        answer: httpx.Response = running.client.request(**_for_httpx(arguments))
+        answer = running.send(_for_httpx(arguments), security)
         statuses.add(answer.status_code)
         return answer
 
@@ -239,10 +251,12 @@ def _wrong(running: Running, kind: str, method: str, path: str) -> dict[str, str
         "wrong-audience": {"audience": other},
         "wrong-path": {},
         "wrong-method": {},
+        "wrong-query": {},
+        "wrong-body": {"content": b"{}"},
         "unknown-caller": {"caller": "stranger", "key": "gateway"},
         "other-services-key": {"caller": "control-plane", "key": "executor"},
     }
-    signed_path = f"{path}/other" if kind == "wrong-path" else path
+    signed_path = path + {"wrong-path": "/other", "wrong-query": "?limit=1"}.get(kind, "")
     signed_method = "PATCH" if kind == "wrong-method" else method
     return {"X-Service-Token": running.sign(signed_method, signed_path, **changes[kind])}
 
@@ -252,6 +266,21 @@ def _unsigned(running: Running, method: str, path: str) -> str:
     token = running.sign(method, path)
     claims = jwt.decode(token, options={"verify_signature": False})
     return jwt.encode(claims, "", algorithm="none")
+
+
+def test_only_the_documented_routes_open_without_a_service_token(running: Running) -> None:
+    """Neither with no token nor with the client's; the others may answer what they like."""
+    table = DOCUMENT.read_text("utf-8")
+    documented = set(re.findall(rf"^\| {running.name} \| `(\S+ \S+)` \|", table, re.MULTILINE))
+    taken = set()
+    for method, path, security in operations(running.app):
+        for headers in ({}, running.client_token):
+            answer = running.client.request(method, filled(path), headers=headers)
+            let_in = answer.status_code not in {401, 403}
+            assert let_in == (path in OPEN_PATHS or (CLIENT in security and bool(headers))), path
+        if CLIENT in security:
+            taken.add(f"{method} {path}")
+    assert taken == documented
 
 
 def test_a_replayed_token_opens_nothing(running: Running) -> None:

@@ -51,7 +51,7 @@ def call(settings: Settings, service_token: ServiceToken, clock: Clock) -> Itera
     with TestClient(build(settings, clock=clock)) as client:
 
         def send(method: str, path: str, body: object = None) -> Any:
-            token = service_token("gateway", "sessions", method, path)
+            token = service_token("gateway", "sessions", method, path, body)
             return client.request(method, path, json=body, headers={"X-Service-Token": token})
 
         yield send

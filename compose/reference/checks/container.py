@@ -94,7 +94,7 @@ def sees_its_own_secrets_only() -> str | None:
     found = {path.name for path in SECRETS_FOLDER.iterdir()}
     if found != ALLOWED_SECRETS:
         return f"expected the secrets {sorted(ALLOWED_SECRETS)}, got {sorted(found)}"
-    keys = sorted(path.name for path in KEYS_FOLDER.iterdir())
+    keys = sorted(path.name for path in KEYS_FOLDER.rglob("*") if not path.is_dir())
     return f"expected no keys, got {', '.join(keys)}" if keys else None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.kit.environment import secret
-from services.kit.keys import make_key_pairs
+from services.kit.rotation import make_keys
 from services.kit.settings import (
     SettingsError,
     find_database_url,
@@ -61,7 +61,7 @@ def prepare(environ: Mapping[str, str]) -> None:
     secret(environ, "CLIENT_TOKEN")
     keys_folder = find_keys_folder(environ)
     try:
-        make_key_pairs(keys_folder)
+        make_keys(keys_folder)
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
         raise SettingsError(

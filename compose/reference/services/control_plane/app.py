@@ -12,7 +12,8 @@ from services.kit import stores
 from services.kit.app import create_app
 from services.kit.background import beside
 from services.kit.database import Database
-from services.kit.keys import load_private_key, read_private_key
+from services.kit.keyring import read_private_key
+from services.kit.keys import audit_key_path
 from services.kit.settings import Settings
 from services.queue import open_queue
 
@@ -48,6 +49,5 @@ def build(settings: Settings) -> FastAPI:
     )
     length.set_function(lambda: outbox.queue_length)
     app.state.outbox = outbox
-    pem = read_private_key(settings.keys_folder, settings.service)
-    app.state.signing_key = load_private_key(pem)
+    app.state.signing_key = read_private_key(audit_key_path(settings.keys_folder))
     return app

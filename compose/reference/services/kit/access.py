@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
+from services.kit.door import CALLER, ServiceTokenMiddleware
 from services.kit.errors import ServiceError
-from services.kit.keys import read_public_keys
-from services.kit.logs import warn
-from services.kit.settings import Settings
-from services.kit.tokens import TokenRefusedError, TokenVerifier
+from services.kit.keyring import PublicKeys
+from services.kit.nonces import NonceStore, NonceStoreError
+from services.kit.settings import Settings, SettingsError
+from services.kit.tokens import TokenVerifier
 
 SERVICE_HEADER = "X-Service-Token"
 CLIENT = "client"
@@ -24,26 +25,39 @@ ClientToken = Annotated[HTTPAuthorizationCredentials | None, Depends(_client_tok
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Load the public keys that this app checks service tokens with.
+    """Let this app judge service tokens: load the public keys, open the replay store.
 
     Raises:
-        SettingsError: `services.prepare` has not made them.
+        SettingsError: `services.prepare` has not made the keys, or the state folder can't
+            be written.
     """
-    app.state.token_verifier = TokenVerifier(
-        settings.service, read_public_keys(settings.keys_folder)
-    )
-
-
-async def require_service(request: Request, token: ServiceToken) -> str:
-    """The name of the calling service; 401 without a token made for this very request."""
-    if not token:
-        raise ServiceError(401, "no service token: call through the gateway")
-    verifier: TokenVerifier = request.app.state.token_verifier
     try:
-        return verifier.verify(token, request.method, request.scope["path"])
-    except TokenRefusedError as problem:
-        warn("service token refused", reason=str(problem))
-        raise ServiceError(401, "the service token was refused: sign a new one") from problem
+        nonces = NonceStore(settings.state_folder / "nonces", settings.service)
+    except NonceStoreError as problem:
+        raise SettingsError(f"{problem}: check STATE_FOLDER") from problem
+    keys = PublicKeys(settings.keys_folder)
+    verifier = TokenVerifier(settings.service, keys, nonces, settings.token_leeway_seconds)
+    app.state.token_verifier = verifier
+    app.add_middleware(ServiceTokenMiddleware, verifier=verifier)
+
+
+def ready_check(app: FastAPI) -> Callable[[], Awaitable[None]]:
+    """Whether the replay store can be written: without it no service is let in."""
+    verifier: TokenVerifier = app.state.token_verifier
+
+    async def check() -> None:
+        verifier.nonces.check()
+
+    return check
+
+
+async def require_service(request: Request, _token: ServiceToken) -> str:
+    """The name of the calling service; 401 without a token made for this very request."""
+    # The door has judged the token, with the body; it leaves no name where it did not.
+    caller: str | None = request.scope.get(CALLER)
+    if caller is None:
+        raise ServiceError(401, "no service token: call through the gateway")
+    return caller
 
 
 async def require_client(request: Request, credentials: ClientToken) -> str:
@@ -59,7 +73,7 @@ async def require_client(request: Request, credentials: ClientToken) -> str:
 
 async def require_caller(request: Request, token: ServiceToken, credentials: ClientToken) -> str:
     """A service or the client, whichever token was sent; a service token is judged alone."""
-    if token:
+    if token is not None:
         return await require_service(request, token)
     return await require_client(request, credentials)
 

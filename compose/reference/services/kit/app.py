@@ -64,8 +64,9 @@ def create_app(
     app.state.metrics = metrics
     access.install(app, settings)
     errors.install(app)
-    app.add_middleware(RequestMiddleware, metrics=metrics)
-    for router in (_operations(settings, metrics, ready_checks or {}), signals.router, *routers):
+    app.add_middleware(RequestMiddleware, metrics=metrics)  # the outermost: added last
+    checks = {**(ready_checks or {}), "service-tokens": access.ready_check(app)}
+    for router in (_operations(settings, metrics, checks), signals.router, *routers):
         app.include_router(router)
     return app
 

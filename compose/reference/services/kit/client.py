@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from services.kit import tracing
 from services.kit.access import SERVICE_HEADER
 from services.kit.errors import ServiceError
-from services.kit.keys import read_private_key
+from services.kit.keyring import SigningKey
 from services.kit.tokens import TokenSigner
 
 if TYPE_CHECKING:
@@ -100,13 +100,15 @@ class ServiceClient:
             raise self._unavailable() from problem
 
     def _build(self, method: str, path: str, json: object, timeout_seconds: float) -> httpx.Request:
-        headers = {
-            SERVICE_HEADER: self._signer.issue(self._target, method, path),
-            tracing.HEADER: tracing.current_trace_id() or tracing.new_trace_id(),
-        }
-        return shared_client().build_request(
+        headers = {tracing.HEADER: tracing.current_trace_id() or tracing.new_trace_id()}
+        request = shared_client().build_request(
             method, self._base_url + path, json=json, headers=headers, timeout=timeout_seconds
         )
+        # Signed last: what is signed are the target and the bytes as they will be sent.
+        target = request.url.raw_path.decode("ascii")
+        token = self._signer.issue(self._target, request.method, target, request.content)
+        request.headers[SERVICE_HEADER] = token
+        return request
 
     def _unavailable(self) -> ServiceError:
         return ServiceError(503, f"{self._target} does not answer: try again later")
@@ -137,4 +139,4 @@ async def close_shared_client() -> None:
 
 @cache
 def _signer(keys_folder: Path, service: str) -> TokenSigner:
-    return TokenSigner(service, read_private_key(keys_folder, service))
+    return TokenSigner(service, SigningKey(keys_folder, service))

@@ -135,6 +135,20 @@ def listen_host(environ: Mapping[str, str], name: str) -> str:
     return host
 
 
+def seconds(environ: Mapping[str, str], name: str, default: float, most: float) -> float:
+    """A number of seconds from 0 to `most`.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or float(text) > most:
+        raise SettingsError(f"{name}: expected seconds from 0 to {most:g}, got {text!r}")
+    return float(text)
+
+
 def http_url(environ: Mapping[str, str], name: str, default: str) -> str:
     """An http(s) URL without a slash at its end.
 

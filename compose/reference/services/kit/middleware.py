@@ -91,13 +91,13 @@ class _Exchange:
         declared = self._headers.get("content-length", "0")
         # Compared by length first: int() of ten thousand digits is an attack of its own.
         if not declared.isdecimal() or len(declared) > 12 or int(declared) > self._limit_bytes:  # noqa: PLR2004 - a terabyte
-            raise _too_large(self._limit_bytes)
+            raise too_large(self._limit_bytes)
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._received_bytes += len(message.get("body", b""))
         if self._received_bytes > self._limit_bytes:
-            raise _too_large(self._limit_bytes)
+            raise too_large(self._limit_bytes)
         return message
 
     async def send(self, message: Message) -> None:
@@ -120,5 +120,6 @@ def _body_limit(scope: Scope) -> int:
 
 
 # FastAPI turns whatever else interrupts the reading of a body into 400.
-def _too_large(limit_bytes: int) -> HTTPException:
+def too_large(limit_bytes: int) -> HTTPException:
+    """What to raise while a body is read that is larger than it may be."""
     return HTTPException(413, f"expected a body of at most {limit_bytes} bytes, got more")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["PORTS", "SYSTEM_SERVICES", "Settings", "SettingsError", "refuse_start", "sqlite_url"]
 
 CONFIGURATION_EXIT_CODE = 78
+LEEWAY_SECONDS = 5.0
+# A leeway as long as the lifetime would double the time in which a token is good.
+LONGEST_LEEWAY_SECONDS = 30.0
 DATABASE_SCHEMES = ("sqlite", "postgresql+psycopg")
 QUEUE_SCHEMES = ("sqlite", "redis", "rediss")
 # Who checks the client token; nobody else has to know it.
@@ -37,10 +40,11 @@ class Settings:
     `database_url` is this service's own, or one that all share (their tables have
     different names); control-plane and executor share `queue_url`; both hold their
     passwords; `client_token` is "" where a service is not told it, and then opens nothing;
-    `keys_folder` is where `services.prepare` put the key pair of each
-    service, and `policies_folder` its tool policies, of which `policy_sha256` pins one
+    `keys_folder` is where `services.prepare` put everybody's public keys and this service's
+    private one, and `policies_folder` its tool policies, of which `policy_sha256` pins one
     ("" for any that is approved); `urls` holds the base URL of every service by name,
-    without a trailing slash.
+    without a trailing slash; `token_leeway_seconds` is by how much the callers' clocks may
+    differ.
     """
 
     service: str
@@ -56,6 +60,7 @@ class Settings:
     database_url: str = field(repr=False)
     queue_url: str = field(repr=False)
     urls: Mapping[str, str]
+    token_leeway_seconds: float = LEEWAY_SECONDS
 
     @classmethod
     def from_environment(cls, service: str, environ: Mapping[str, str] = os.environ) -> Self:
@@ -81,6 +86,9 @@ class Settings:
             database_url=find_database_url(environ, service),
             queue_url=find_queue_url(environ),
             urls=MappingProxyType({name: _url(environ, name) for name in PORTS}),
+            token_leeway_seconds=environment.seconds(
+                environ, "TOKEN_LEEWAY_SECONDS", LEEWAY_SECONDS, LONGEST_LEEWAY_SECONDS
+            ),
         )
 
     @property
