@@ -43,6 +43,11 @@ class ExternalRuntime:
         """The services with an overridden URL; the others may be anywhere."""
         return tuple(item for item in self.stack.services if item.overridden)
 
+    @property
+    def state(self) -> Path | None:
+        """Its state folder, where that is known."""
+        return self._state
+
     def prepare(self) -> None:
         """Nothing to build."""
 

@@ -32,7 +32,7 @@ def choose_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str
     """
     values = {}
     for name in names:
-        value = environ.get(name) or secrets.token_hex(SECRET_BYTES)
+        value = environ.get(name) or make_secret()
         if len(value) < _MINIMUM_LENGTH:
             raise ConfigurationError(
                 f"{name}: expected at least {_MINIMUM_LENGTH} characters, got {len(value)}: "
@@ -40,6 +40,11 @@ def choose_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str
             )
         values[name] = value
     return values
+
+
+def make_secret() -> str:
+    """A new secret: 32 random bytes in hex."""
+    return secrets.token_hex(SECRET_BYTES)
 
 
 def keep_secrets(values: Mapping[str, str], record: Record) -> None:
