@@ -204,12 +204,12 @@ def test_a_kill_dash_nine_leaves_secrets_that_the_next_command_removes() -> None
 def test_a_folder_that_somebody_else_made_first_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records.secrets, "token_hex", lambda _: "0123456789ab")
+    monkeypatch.setattr("stack.records.secrets.token_hex", lambda _: "0123456789ab")
     state = tmp_path / "cache" / "state" / f"{os.getpid()}-0123456789ab"
     place = plan_place(state)
     assert place
-    place.mkdir(mode=0o777)
-    place.chmod(0o777)
+    place.mkdir()
+    place.chmod(0o755)
     try:
         with pytest.raises(ConfigurationError, match="can't keep the secrets of a run"):
             records.new_record(tmp_path / "stack.yaml")
