@@ -83,6 +83,12 @@ def check_prerequisites(session: nox.Session) -> None:
     run_script(session, "check_prerequisites")
 
 
+@nox.session(name="validate-config", tags=["proof"])
+def validate_config(session: nox.Session) -> None:
+    """Validate a stack's configuration: `nox -s validate-config -- validate --stack FILE` (K1)."""
+    run_script(session, "validate_config", *(() if session.posargs else ("validate",)))
+
+
 @nox.session(name="verify-evidence", tags=["proof"])
 def verify_evidence(session: nox.Session) -> None:
     """Verify a sealed bundle: `nox -s verify-evidence -- BUNDLE --key KEY.pub`."""

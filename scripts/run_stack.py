@@ -1,6 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "cryptography",
 #     "docker",
 #     "filelock",
 #     "jsonschema",

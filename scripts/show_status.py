@@ -15,6 +15,7 @@ are shown as they are written: `make verify` says whether they are authentic.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -65,6 +66,7 @@ def stacks() -> list[dict[str, Any]]:
                 "stack": record["stack_file"],
                 "harness_pid": record["harness_pid"],
                 "left_over": harness is None,
+                "secrets": record.get("secrets", ""),
                 "services": sorted(name for name, alive in services.items() if alive),
             }
         )
@@ -119,7 +121,8 @@ def show(state: dict[str, Any]) -> None:
     for stack in state["stacks"]:
         word = "LEFT OVER" if stack["left_over"] else "running"
         names = ", ".join(stack["services"]) or "no process"
-        print(f"{word}: {stack['stack']} (pid {stack['harness_pid']}): {names}")
+        secrets = f"; secrets in {stack['secrets']}" if os.path.lexists(stack["secrets"]) else ""
+        print(f"{word}: {stack['stack']} (pid {stack['harness_pid']}): {names}{secrets}")
     if not state["stacks"]:
         print("no stack runs in processes")
     if state["containers"] is None:

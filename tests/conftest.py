@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Kinds of tests (H8) that have a folder of their own; whatever stands in it has its mark.
@@ -46,13 +47,18 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test touches the user's cache, key or URL variables."""
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test touches the user's cache, key or URL variables, nor leaves secrets in memory."""
+    from stack.secret_place import places_of, remove_place
+
     monkeypatch.setenv("PROOF_PACK_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PROOF_PACK_CONFIG_DIR", str(tmp_path / "config"))
     for name in ("CONTROL_PLANE_URL", "MEMORY_SERVICE_URL", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    yield
+    for _, place in places_of(tmp_path / "cache" / "state"):
+        remove_place(place)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from stack.model import Service, Stack, Store
 from stack.placeholders import fill
 from stack.records import Record, live_records
 from stack.runtime import EXTERNAL, Started
-from stack.secret_values import SECRETS_FILE, read_secrets
+from stack.secret_values import read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,11 @@ class ExternalRuntime:
     def services(self) -> tuple[Service, ...]:
         """The services with an overridden URL; the others may be anywhere."""
         return tuple(item for item in self.stack.services if item.overridden)
+
+    @property
+    def state(self) -> Path | None:
+        """Its state folder, where that is known."""
+        return self._state
 
     def prepare(self) -> None:
         """Nothing to build."""
@@ -156,7 +161,7 @@ def create(stack: Stack, environ: Mapping[str, str], state: Path | None) -> Exte
     if missing:
         raise ConfigurationError(
             f"the secret {missing[0]} of the running stack is not known: export {missing[0]}, "
-            f"or give its state folder (with {SECRETS_FILE}) as --state"
+            "or give its state folder as --state"
         )
     known = next((item for item in running if folder and item.state == str(folder)), None)
     return ExternalRuntime(stack, secrets, folder, known, environ)

@@ -13,6 +13,7 @@ from common.documents import Document, JsonPath, read_yaml
 from common.hashing import sha256_bytes
 from common.schema import check
 from stack.compose.file import read_section
+from stack.file_modes import PLACEHOLDERS, file_mode_problems, read_file_modes
 from stack.model import (
     Golden,
     ProcessRuntimeFile,
@@ -51,6 +52,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
     _check_references(document)
     _check_placeholders(document)
     _check_traffic(document)
+    _check_file_modes(document)
     value = document.value
     stack = Stack(
         file=path.resolve(),
@@ -68,6 +70,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
         golden=tuple(_golden(item) for item in value.get("golden", ())),
         pack=read_packer(value.get("pack")),
         traffic=read_traffic(value.get("traffic", ())),
+        file_modes=read_file_modes(value.get("file_modes", ())),
     )
     missing = [name for name in stack.required_env if not environ.get(name)]
     if missing:
@@ -144,6 +147,12 @@ def _check_traffic(document: Document) -> None:
         _refuse(document, where, message)
 
 
+def _check_file_modes(document: Document) -> None:
+    value = document.value
+    for where, message in file_mode_problems(value.get("file_modes", ()), [*value["runtimes"]]):
+        _refuse(document, where, message)
+
+
 def _check_runtimes(document: Document, names: list[str]) -> None:
     value = document.value
     process = value["runtimes"].get("process", {"services": {}})
@@ -165,11 +174,11 @@ def _known(document: Document, where: JsonPath, name: str, known: list[str]) -> 
 
 
 def _check_port(document: Document, where: JsonPath, url: str) -> None:
-    if not _is_url(url):
+    if not is_url(url):
         _refuse(document, where, f"expected a URL with a port from 1 to 65535, got {url!r}")
 
 
-def _is_url(url: str) -> bool:
+def is_url(url: str) -> bool:
     """An http or https URL with a host that can be looked up and a port from 1 to 65535."""
     try:
         parts = urlsplit(url)
@@ -194,6 +203,7 @@ def _check_placeholders(document: Document) -> None:
         (("pack", "headers"), secrets),
         (("pack", "query"), QUERY_NAMES),
         (("pack", "repository"), REPOSITORY_NAMES),
+        (("file_modes",), PLACEHOLDERS),
     ):
         part: Any = value
         for key in section:
@@ -213,7 +223,7 @@ def _service(item: Mapping[str, Any], environ: Mapping[str, str]) -> Service:
     values["depends_on"] = tuple(item.get("depends_on", ()))
     override = environ.get(item.get("url_env", "")) if item.get("url_env") else None
     if override:
-        if not _is_url(override):
+        if not is_url(override):
             raise ConfigurationError(
                 f"{item['url_env']}: expected an http or https URL, got {override!r}"
             )

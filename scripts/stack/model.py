@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stack.compose.file import ComposeRuntimeFile
+    from stack.file_modes import FileMode
     from stack.packer import Packer
     from traffic.model import Profile
 
@@ -19,6 +20,7 @@ class Service:
     """One service: where it answers and what it needs before it can start.
 
     `url` is already the effective one: `url_env` overrides it (P8). Times in seconds.
+    Any page of the web may call a `public` one.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Service:
     start_seconds: float = 30.0
     stop_seconds: float = 5.0
     overridden: bool = False
+    public: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Stack:
     golden: tuple[Golden, ...]
     pack: Packer | None = None
     traffic: tuple[Profile, ...] = ()
+    file_modes: tuple[FileMode, ...] = ()
 
     @property
     def here(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,7 @@ class ProcessRuntime:
         self.stack = stack
         self.record = records.new_record(stack.file)
         self.state = Path(self.record.state)
-        keep_secrets(self.secrets, self.state)
+        keep_secrets(self.secrets, self.record)
         self.programs = Programs(
             plan,
             stack.here,
@@ -209,8 +208,8 @@ class ProcessRuntime:
         return f"pid {child.pid} runs" if child.running else child.exit_text()
 
     def close(self) -> None:
-        """Remove the state folder and forget the run; call it after `stop`."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        """Remove state and secrets and forget the run; call it after `stop`."""
+        self.record.remove_folders()
         self.record.remove()
 
     def _stop_children(self) -> list[LeftOver]:

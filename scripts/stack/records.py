@@ -18,6 +18,8 @@ import psutil
 
 from common.cli import ConfigurationError, ScriptError
 from common.folders import cache_folder
+from stack.memory import VARIABLE
+from stack.secret_place import make_place, places_of, plan_place, remove_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,8 @@ _ENGINE_SECONDS = 20
 class Record:
     """One started stack: who started it, what runs, where its state is.
 
-    `project` is a Compose project, and `engine` the variables that mean its engine.
+    `project` is a Compose project, and `engine` the variables that mean its engine;
+    `secrets` is the folder in memory that holds its secrets, "" where there is none.
     """
 
     marker: str
@@ -43,6 +46,7 @@ class Record:
     runtime: str = "process"
     project: str = ""
     engine: dict[str, str] = field(default_factory=dict)
+    secrets: str = ""
 
     @property
     def path(self) -> Path:
@@ -56,19 +60,25 @@ class Record:
         partial.write_text(json.dumps(asdict(self)), "utf-8")
         partial.replace(self.path)
 
+    def remove_folders(self) -> None:
+        """Remove the state folder and the secrets; call it after everything has ended."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        remove_place(self.secrets)
+
     def remove(self) -> None:
         """Forget the stack: it has ended."""
         self.path.unlink(missing_ok=True)
 
 
 def new_record(stack_file: Path, runtime: str = "process") -> Record:
-    """A record of this process, with an empty private state folder (mode 0700).
+    """A record of this process, with empty private folders (mode 0700) for state and secrets.
 
     Raises:
-        ConfigurationError: the cache folder can't be written.
+        ConfigurationError: the cache folder, or the one in memory, can't be written.
     """
     marker = f"{os.getpid()}-{secrets.token_hex(6)}"
     state = cache_folder() / "state" / marker
+    place = plan_place(state)
     record = Record(
         marker,
         str(stack_file),
@@ -76,6 +86,7 @@ def new_record(stack_file: Path, runtime: str = "process") -> Record:
         birth(os.getpid()),
         str(state),
         runtime=runtime,
+        secrets=str(place or ""),
     )
     try:
         record.save()
@@ -86,7 +97,22 @@ def new_record(stack_file: Path, runtime: str = "process") -> Record:
             f"can't keep the state of a run in {cache_folder()}: {reason}: "
             "set PROOF_PACK_CACHE_DIR to a folder of yours"
         ) from problem
+    if place:
+        _make_place(record, place)
     return record
+
+
+def _make_place(record: Record, place: Path) -> None:
+    try:
+        make_place(place)
+    except OSError as problem:
+        record.remove_folders()
+        record.remove()
+        reason = (problem.strerror or str(problem)).lower()
+        raise ConfigurationError(
+            f"can't keep the secrets of a run in {place}: {reason}: "
+            f"set {VARIABLE} to a folder in memory of yours"
+        ) from problem
 
 
 def live_records(stack_file: Path) -> list[Record]:
@@ -112,6 +138,8 @@ def sweep() -> list[str]:
         if Path(record.state).exists():
             shutil.rmtree(record.state, ignore_errors=True)
             ended.append(f"removed the state folder of run {record.marker}")
+        if remove_place(record.secrets):
+            ended.append(f"removed the secrets of run {record.marker}")
         lines, removed = _remove_project(record)
         ended += lines
         if removed:
@@ -229,16 +257,24 @@ def _left_of(record: Record) -> list[psutil.Process]:
 
 
 def _sweep_nameless() -> list[str]:
-    """Remove state folders that no record names (killed between two lines)."""
-    known = {record.state for record in _records()}
+    """Remove folders that no record names (killed between two lines)."""
+    records = [*_records()]
+    known = {path for record in records for path in (record.state, record.secrets)}
     lines = []
-    for folder in (cache_folder() / "state").glob("*"):
-        owner = folder.name.split("-")[0]
-        if str(folder) not in known and not (owner.isdigit() and psutil.pid_exists(int(owner))):
+    states = cache_folder() / "state"
+    for folder in states.glob("*"):
+        if str(folder) not in known and not _owner_lives(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
             lines.append(f"removed the state folder {folder.name}")
+    for marker, place in places_of(states):
+        if str(place) not in known and not _owner_lives(marker) and remove_place(place):
+            lines.append(f"removed the secrets of run {marker}")
     for partial in _folder().glob("*.partial"):
-        owner = partial.name.split("-")[0]
-        if not (owner.isdigit() and psutil.pid_exists(int(owner))):
+        if not _owner_lives(partial.name):
             partial.unlink(missing_ok=True)
     return lines
+
+
+def _owner_lives(marker: str) -> bool:
+    owner = marker.partition("-")[0]
+    return owner.isdigit() and psutil.pid_exists(int(owner))

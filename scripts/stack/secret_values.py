@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError
 from common.documents import read_json
+from stack.sealed_values import open_values, seal_values
+from stack.secret_place import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
+
+    from stack.records import Record
 
 SECRETS_FILE = "secrets.json"
+SEALED_FILE = "secrets.sealed.json"
 SECRET_BYTES = 32
 _MINIMUM_LENGTH = 16
 
@@ -27,7 +32,7 @@ def choose_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str
     """
     values = {}
     for name in names:
-        value = environ.get(name) or secrets.token_hex(SECRET_BYTES)
+        value = environ.get(name) or make_secret()
         if len(value) < _MINIMUM_LENGTH:
             raise ConfigurationError(
                 f"{name}: expected at least {_MINIMUM_LENGTH} characters, got {len(value)}: "
@@ -37,14 +42,32 @@ def choose_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str
     return values
 
 
-def keep_secrets(values: Mapping[str, str], state: Path) -> None:
-    """Write the secrets into a run's private state folder (mode 0600), for other commands."""
-    handle = os.open(state / SECRETS_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(dict(values), file)
+def make_secret() -> str:
+    """A new secret: 32 random bytes in hex."""
+    return secrets.token_hex(SECRET_BYTES)
+
+
+def keep_secrets(values: Mapping[str, str], record: Record) -> None:
+    """Keep a run's secrets for other commands: in memory, else sealed in its state folder."""
+    if record.secrets:
+        _write(Path(record.secrets) / SECRETS_FILE, json.dumps(dict(values)).encode())
+        return
+    _write(Path(record.state) / SEALED_FILE, seal_values(values))
 
 
 def read_secrets(state: Path) -> dict[str, str]:
-    """The secrets kept in a state folder; empty where none are kept."""
-    path = state / SECRETS_FILE
-    return dict(read_json(path).value) if path.is_file() else {}
+    """The secrets of the run whose state folder this is; empty where none are known.
+
+    Raises:
+        ConfigurationError: they are sealed with a key that is not this user's.
+    """
+    place, sealed = find_place(state), state / SEALED_FILE
+    if place and (place / SECRETS_FILE).is_file():
+        return dict(read_json(place / SECRETS_FILE).value)
+    return open_values(sealed.read_bytes(), str(sealed)) if sealed.is_file() else {}
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)

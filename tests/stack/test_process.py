@@ -300,7 +300,9 @@ def test_a_record_of_a_reused_pid_kills_nobody(tmp_path: Path) -> None:
     record.harness_birth = "another process once"
     record.processes["jobs"] = (os.getpid(), "another process once")
     record.save()
-    assert records.sweep() == [f"removed the state folder of run {record.marker}"]
+    swept = records.sweep()
+    assert swept[0] == f"removed the state folder of run {record.marker}"
+    assert swept[1:] in ([], [f"removed the secrets of run {record.marker}"])
     assert psutil.pid_exists(os.getpid())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -51,14 +50,14 @@ class ComposeRuntime:
         self.stack = checks.at_engine_host(stack, environ)
         self.record = records.new_record(stack.file, self.name)
         self.state = Path(self.record.state)
-        keep_secrets(self.secrets, self.state)
+        keep_secrets(self.secrets, self.record)
         self.project = f"{stack.name}-{self.record.marker.rpartition('-')[2]}"
         self._plan, self._environ = plan, dict(environ)
         (self.state / "logs").mkdir()
         self._values: dict[str, object] = {
             "here": stack.here,
             "state": self.state,
-            "secrets": write_secret_files(self.secrets, self.state),
+            "secrets": write_secret_files(self.secrets, Path(self.record.secrets or self.state)),
         }
         self._names = {item.name: plan.services.get(item.name, item.name) for item in self.services}
         self._asked = Counter[str]()
@@ -263,8 +262,8 @@ class ComposeRuntime:
         return self._listed(name).status
 
     def close(self) -> None:
-        """Remove the state folder and forget the run, unless its project could not be removed."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        """Remove state and secrets; forget the run, unless its project could not be removed."""
+        self.record.remove_folders()
         if self._engine is not None:
             self._engine.close()
             self._engine = None

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from stack.compose.engine import Engine
 
 SECRETS_FOLDER = "secrets"
-# The state folder around it is 0700; inside a container another user must read the file.
+# The folder around it is 0700; inside a container another user must read the file.
 _MODE = 0o444
 _INSIDE = "/state"
 _REMOVE_SECONDS = 20
 
 
-def write_secret_files(values: Mapping[str, str], state: Path) -> Path:
-    """Write `<state>/secrets/<NAME>` for each secret; the folder."""
-    folder = state / SECRETS_FOLDER
+def write_secret_files(values: Mapping[str, str], private: Path) -> Path:
+    """Write `<private>/secrets/<NAME>` for each secret; the folder.
+
+    `private` is the run's folder in memory. Without one it is its state folder, on a disk:
+    the engine mounts files, and no file that a container can read is encrypted.
+    """
+    folder = private / SECRETS_FOLDER
     folder.mkdir(mode=0o755)
     for name, value in values.items():
         path = folder / name
