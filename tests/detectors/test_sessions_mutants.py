@@ -23,8 +23,9 @@ def watch_with(*numbers: int, at: float = AT) -> SessionWatch:
 
 
 def figures(begun: int, ended: int, **more: float) -> dict[str, float | int | None]:
-    open_ = {"open": begun - ended, "longest_seconds": 0.25 if ended else 0.0}
-    return {"begun": begun, "ended": ended, **open_, "stuck": 0, "overdue": 0} | more
+    longest = 0.25 if ended else 0.0
+    counts = {"begun": begun, "ended": ended, "open": begun - ended, "longest_seconds": longest}
+    return {**counts, "stuck": 0, "overdue": 0, **more}
 
 
 def test_a_pass_has_its_figures() -> None:

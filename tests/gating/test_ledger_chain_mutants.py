@@ -79,8 +79,10 @@ def changed(line: bytes, **fields: object) -> bytes:
         (lambda line: changed(line, seq=9), "expected seq 3, got 9"),
         (
             lambda line: changed(line, prev=OTHER),
-            f"expected prev {digest(THREE[1])}, got '{OTHER}': "
-            "the line before was changed, moved or removed",
+            (
+                f"expected prev {digest(THREE[1])}, got '{OTHER}': "
+                "the line before was changed, moved or removed"
+            ),
         ),
         (lambda line: changed(line, entry=1), "expected texts as time_utc and entry, got others"),
     ],

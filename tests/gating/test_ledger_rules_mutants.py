@@ -78,7 +78,12 @@ def test_what_is_no_clean_commit_says_what_helps(
 def test_a_run_is_looked_for_by_its_own_process(history: History) -> None:
     history.start("gate1")
     asked: list[tuple[int, str]] = []
-    ask(history, "gate1", alive=lambda pid, birth: bool(asked.append((pid, birth))))
+
+    def look(pid: int, birth: str) -> bool:
+        asked.append((pid, birth))
+        return False
+
+    ask(history, "gate1", alive=look)
     assert asked == [(7, "then")]
 
 
