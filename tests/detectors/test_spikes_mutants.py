@@ -49,14 +49,15 @@ def test_fifteen_windows_are_too_few() -> None:
 
 def test_the_thirteenth_window_is_the_first_that_is_judged() -> None:
     """Four raised ones at once: the first of them belongs to the row."""
-    found = judge(*[0.1, 0.11] * 6, 0.2, 0.21, 0.22, 0.23)
-    baseline = math.exp(median(map(math.log, [*[0.1, 0.11] * 6, 0.2, 0.21, 0.22])))
+    base = [0.1 * 1.01**index for index in range(12)]
+    found = judge(*base, 0.2, 0.21, 0.22, 0.23)
+    baseline = math.exp(median(map(math.log, [*base, 0.2, 0.21, 0.22])))
     figures = {"windows": 4, "baseline_p95_seconds": baseline, "lowest_p95_seconds": 0.2}
     assert found.figures == pytest.approx(figures)
     assert (found.detector, found.subject, found.outcome) == ("spikes", "a/b", FAILED)
     assert found.at_seconds == 16 * 300
     assert found.detail == (
-        "expected a p95 below 1.5 times 110.0 ms, got 200.0 ms or more in 4 windows in a row "
+        "expected a p95 below 1.5 times 107.2 ms, got 200.0 ms or more in 4 windows in a row "
         "(from 3600, 3900, 4200, 4500 s)"
     )
 
