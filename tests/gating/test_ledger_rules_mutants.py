@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ledgers import BROKEN, COMMIT, CONTRACT, KIT, OTHER_COMMIT, STACK, History, is_ancestor
 
+from gating.commands import script_command
 from gating.ledger_rules import GateError, check_may_start, failures_since_pass
 from gating.ledger_runs import gate_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCRIPT = ".venv/bin/python scripts/ledger.py"
+SCRIPT = script_command("ledger")
 
 
 @pytest.fixture
