@@ -74,7 +74,7 @@ def test_nothing_mutated_or_nothing_noticed_fails(
 def test_a_module_that_was_not_tried_is_inconclusive(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = [f"evidence.judging.x__mutmut_{number}" for number in range(1200)]
+    names = [f"evidence.judging.x__mutmut_{number}" for number in range(3200)]
     outcomes = dict.fromkeys(names, "killed")
     only = ("--only", "evidence/judging.py")
     assert run(monkeypatch, tmp_path, outcomes, *only) == (Exit.INCONCLUSIVE, "inconclusive")

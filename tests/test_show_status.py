@@ -103,10 +103,14 @@ def test_an_interrupted_soak_is_shown_until_it_runs_again(
     folder.close()
     command = "python scripts/run_soak.py --duration 9s --resume 20261121-120000"
     code, state = status(capsys, tmp_path)
-    assert state["soaks"] == [{"run": "20261121-120000", "command": command}]
+    (soak,) = state["soaks"]
+    assert (soak["run"], soak["command"]) == ("20261121-120000", command)
+    assert "0:00:09 without a break are still possible" in soak["prospect"]
     assert code == Exit.PASSED
     show_status.main(["--output-dir", str(tmp_path / "runs")])
-    assert f"20261121-120000 waits: go on with `{command}`" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"20261121-120000 waits: go on with `{command}`" in out
+    assert "can still pass" in out
 
 
 def test_a_torn_record_is_no_stack(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

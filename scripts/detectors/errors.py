@@ -73,9 +73,9 @@ def judge_errors(
         f"expected an error ratio of at most {limit:.3%}, got {errors / requests:.3%} "
         f"({errors} of {requests:,}; 95 % interval {low:.3%} to {high:.3%})"
     )
-    running = planned is not None and requests < planned
-    over = errors > limit * (planned or 0) if running else errors > limit * requests
-    if over and (running or requests >= enough or low > limit):
+    whole = max(requests, planned or requests)
+    running = requests < whole
+    if errors > limit * whole and (running or requests >= enough or low > limit):
         return Finding("errors", subject, FAILED, detail, None, figures)
     if high > limit:
         return Finding("errors", subject, NOT_JUDGED, f"{detail}: too few to tell", None, figures)
@@ -138,11 +138,9 @@ class _Run:
 
     def __init__(self, windows: Sequence[ErrorWindow], limit: float, goal: float) -> None:
         requests, errors = [row.requests for row in windows], [row.errors for row in windows]
-        if min(map(sub, requests, errors), default=0) < 0 or min(errors, default=0) < 0:
+        if any(not 0 <= row.errors <= row.requests for row in windows):
             raise ValueError("expected windows with no more errors than requests")
-        squares = [
-            wrong and wrong * wrong / due for due, wrong in zip(requests, errors, strict=True)
-        ]
+        squares = [row.errors and row.errors**2 / row.requests for row in windows]
         self.requests = [0, *accumulate(requests)]
         self.errors = [0, *accumulate(errors)]
         self._squares = [0.0, *accumulate(squares)]
@@ -160,12 +158,12 @@ class _Run:
         """
         count, worst, over = 0, 0.0, []
         total = len(self.requests) - 1
-        widths = [1 << power for power in range((total - 1).bit_length())] if total > 1 else []
-        for width in (*widths, total):
-            step = -(-width // 2) or 1
+        widths = [1 << power for power in range((total - 1).bit_length())]
+        for width in (*widths, total) if total else ():
+            step = (width + 1) // 2
             # Slices and `map` keep this quick: a soak asks again and again.
             requests = list(map(sub, self.requests[width::step], self.requests[::step]))
-            if max(requests, default=0) < enough:
+            if max(requests) < enough:
                 continue
             errors = map(sub, self.errors[width::step], self.errors[::step])
             for index, (due, wrong) in enumerate(zip(requests, errors, strict=True)):

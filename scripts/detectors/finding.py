@@ -64,4 +64,4 @@ def outcome_of(findings: Iterable[Finding]) -> str:
 def _plain(value: float | None) -> float | int | None:
     if value is None or not math.isfinite(value):
         return None
-    return value if isinstance(value, int) else round(value, 9)
+    return round(value, 9)

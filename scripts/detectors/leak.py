@@ -120,8 +120,6 @@ def _spans(
     if positions is not seconds and min(map(sub, counts[1:], counts), default=0) < 0:
         return "the count of requests fell"
     gap = gap_seconds or (GAP_SAMPLES * median(steps) if steps else math.inf)
-    if not steps or max(steps) <= gap:
-        return [_Span(*columns)]
     holes = [index + 1 for index, step in enumerate(steps) if step > gap]
     cuts = [0, *holes, len(times)]
     return [_Span(*(column[begin:end] for column in columns)) for begin, end in pairwise(cuts)]

@@ -7,7 +7,7 @@ thousands, and numpy would cost every script its start-up time.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,11 @@ def slope_of(positions: Sequence[float], values: Sequence[float]) -> float:
     Source:
         P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", 1968.
     """
+    points = zip(positions, values, strict=True)
     slopes = [
-        (values[later] - values[earlier]) / (positions[later] - positions[earlier])
-        for earlier in range(len(values))
-        for later in range(earlier + 1, len(values))
-        if positions[later] != positions[earlier]
+        (value - before) / (position - earlier)
+        for (earlier, before), (position, value) in combinations(points, 2)
+        if position != earlier
     ]
     if not slopes:
         raise ValueError(f"a slope: expected two points, got {len(values)}")
@@ -57,9 +57,7 @@ def kendall_tau(values: Sequence[float]) -> float:
     if count < 2:  # noqa: PLR2004 - a pair
         raise ValueError(f"tau: expected two values, got {count}")
     balance = sum(
-        (values[later] > values[earlier]) - (values[later] < values[earlier])
-        for earlier in range(count)
-        for later in range(earlier + 1, count)
+        (later > earlier) - (later < earlier) for earlier, later in combinations(values, 2)
     )
     return 2 * balance / (count * (count - 1))
 

@@ -81,9 +81,7 @@ def why_not_passed(
         runs = gate_runs(entries, wanted, stack_name)
         passes = [run for run in runs if run.passed and subject.is_of(run)]
         if not passes:
-            return _nearest(
-                runs, wanted, subject
-            ), f"run `{gate_command(wanted, subject.arguments)}`"
+            return _nearest(runs, wanted, subject), f"run `{command}`"
         last = max(passes, key=lambda run: run.seq)
         later = [run for run in runs if run.failed and run.seq > last.seq]
         if later:
