@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secret_scan.names import NO_SECRET, Name, judge_name
+from secret_scan.names import judge_name
 from secret_scan.values import (
     LONGEST_JUDGED,
     decoded,
@@ -19,6 +19,7 @@ from secret_scan.values import (
     is_placeholder,
     is_reference,
     is_sentence,
+    is_time,
     is_token_placeholder,
     is_uuid,
     looks_chosen,
@@ -40,6 +41,8 @@ _PASSWORD_SHORTEST, _UNQUOTED_SHORTEST, _KEY_SHORTEST = 6, 8, 16
 _PASSWORD_HEX, _KEY_HEX = 8, 24
 _STRUCTURE_JUDGED = 80
 ASSIGNED = "assigned-secret"
+# Behind the beginning of a key these say that the rest was left out.
+_CUT = (b"...", "…".encode(), b"[...", b"<", b"*")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ def is_secret(match: Match, context: Context) -> bool:
         return _is_password(match, context, value)
     if "token" in rule.tags:
         return not is_token_placeholder(value)
-    return "structure" not in rule.tags or not is_placeholder(value[:_STRUCTURE_JUDGED])
+    if "structure" in rule.tags:
+        behind = context.text[match.end : match.end + _STRUCTURE_JUDGED].lstrip()
+        return not is_placeholder(value[:_STRUCTURE_JUDGED]) and not behind.startswith(_CUT)
+    return True
 
 
 def allows(allowlist: Allowlist, match: Match, context: Context) -> bool:
@@ -116,24 +122,29 @@ def _is_password(match: Match, context: Context, value: str) -> bool:
 
 def _is_assigned(match: Match, context: Context, value: str) -> bool:
     text = context.text
-    name = _name_of(match, text)
+    called = _name_of(match, text)
+    name = judge_name(called)
     before = text[match.start : match.secret_start].rstrip()
     quoted = before.endswith((b'"', b"'", b"`"))
     shortest = _PASSWORD_SHORTEST if quoted else _UNQUOTED_SHORTEST
-    if not name.is_secret or len(value) < shortest or is_uuid(value):
+    if not name.is_secret or len(value) < shortest or is_uuid(value) or is_time(value):
+        return False
+    if is_common(value, called):
         return False
     random = looks_random(value)
     is_argument = before.rstrip(b"\"'`\\").rstrip().endswith((b"(", b","))
     is_bare_code = context.place.is_code and not quoted
     if not name.is_sure or is_argument or is_bare_code:
         is_code = is_bare_code and is_expression(value)
-        return random and not is_code and has_classes(value, 2) and len(value) >= _KEY_SHORTEST
+        is_digest = is_argument and is_hex(value)  # "hash('password'), '5f4d…'"
+        is_long = has_classes(value, 2) and len(value) >= _KEY_SHORTEST
+        return random and is_long and not is_code and not is_digest
     if is_hex(value):
         return random and len(value) >= (_PASSWORD_HEX if name.is_password else _KEY_HEX)
     return random or looks_chosen(value)
 
 
-def _name_of(match: Match, text: bytes) -> Name:
+def _name_of(match: Match, text: bytes) -> str:
     """The whole name, of which the rule's expression saw the end or the middle."""
     context = text[max(0, match.start - _NAME_BYTES) : match.start]
     head = _NAME_CHARACTERS.search(context)
@@ -142,5 +153,5 @@ def _name_of(match: Match, text: bytes) -> Name:
     rest = tail[0] if tail else b""
     behind = text[match.start + len(rest) :][:1]
     if context[start - 1 : start] in {b"=", b"?"} and behind in {b'"', b"'"}:
-        return NO_SECRET  # "…label=token": the end of a text, not a name
-    return judge_name((context[start:] + rest).decode("latin-1"))
+        return ""  # "…label=token": the end of a text, not a name
+    return (context[start:] + rest).decode("latin-1")

@@ -13,10 +13,11 @@ from secret_scan.words import words
 
 # Values are bounded by their rules (and cut below): what is tried on them can't run away.
 LONGEST_JUDGED = 512
+_SALT_LETTERS = 40
 _FEW_LETTERS = 3  # of different kinds: xyxyxy
 # Random text, by measure: bits a byte, and how often the kind of letter changes.
 _RANDOM_SHORTEST, _RANDOM_BITS, _RANDOM_HEX_BITS = 12, 3.0, 2.7
-_CHANGES, _CHANGES_OF_LETTERS = 0.26, 0.42
+_CHANGES, _CHANGES_OF_LETTERS, _WORD_LETTERS = 0.26, 0.42, 3.0
 _ALPHABETIC = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PLACEHOLDER = re.compile(
     r"example|change.?(?:me|it|this)|place.?holder|your[_ .-]|_your|your(?:pass|secret|api|access)"
@@ -38,7 +39,7 @@ _REFERENCE = re.compile(
     r"|%[sdvq]$|\{[\w.!:]{0,40}\}|\$\(|process\.env|os\.environ|getenv|secrets\.|\(\)|;$|://"
     r"|^(?:enc|vault|ref|arn|env|file|kms|ssm|sm|op|data|urn|https?|keyring|secretref|sops|aws)[:\[(+]"
     r"|^sha(?:1|256|384|512)[:-]|\\[nrtux]|^0x[0-9a-fA-F]+$|^AQICA|^\{cipher\}"
-    r"|^Ag[A-Z][A-Za-z0-9+/]{200}",  # sealed secrets and KMS: encrypted
+    r"|aws4_request|^//|^Ag[A-Z][A-Za-z0-9+/]{200}",  # sealed secrets and KMS: encrypted
     re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$]*(?:[.:>/-]{1,2}[A-Za-z_$]+)*[!?]?")
@@ -46,7 +47,8 @@ _DOTTED = re.compile(r"[A-Za-z_$][\w$-]*(?:(?:\.|::|->|/|\\)[A-Za-z_$][\w$-]*)+"
 _PATH = re.compile(r"(?:\.{0,2}|[A-Za-z]:|[\w.-]+)[/\\](?:[\w.@~+ -]+[/\\])*[\w.@~+ -]*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
-_SEGMENT = re.compile(r"[A-Za-z]+[0-9]{0,3}|[0-9]{1,3}")
+_SEGMENT = re.compile(r"[0-9]{0,2}[A-Za-z]+[0-9]{0,3}|[A-Za-z][0-9]{1,2}[A-Za-z]|[0-9]{1,3}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]+.*)?")
 _SEPARATORS = re.compile(r"[-_.:/ ]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}|[A-Za-z0-9_-]{8,}={0,2}")
 
@@ -96,10 +98,16 @@ def is_expression(value: str) -> bool:
     return _DOTTED.fullmatch(value) is not None
 
 
-def is_common(value: str) -> bool:
-    """Whether it is made of words that say nothing ("test-token", "Password123")."""
+def is_common(value: str, name: str = "") -> bool:
+    """Whether it is made of words that say nothing ("test-token"), or of those of its name."""
     found = [word.lower() for word in _ALPHABETIC.findall(value)]
-    return bool(found) and words("common_values").issuperset(found)
+    known = words("common_values").union(word.lower() for word in _ALPHABETIC.findall(name))
+    return bool(found) and known.issuperset(found)
+
+
+def is_time(value: str) -> bool:
+    """Whether it is a date or a time."""
+    return _TIME.fullmatch(value) is not None
 
 
 def is_uuid(value: str) -> bool:
@@ -114,8 +122,12 @@ def is_hex(value: str) -> bool:
 
 def is_sentence(value: str) -> bool:
     """Whether it is text for people."""
-    blanks = value.count(" ")
-    return blanks > 0 and (len(value) < 40 or blanks * 9 > len(value))  # noqa: PLR2004 - salts of WordPress have a blank or two
+    beyond = sum(letter > "\x7f" for letter in value)
+    if beyond * 3 > len(value):  # other scripts need no blanks
+        return True
+    marks = sum(not letter.isalnum() and letter != " " for letter in value)
+    is_salt = len(value) >= _SALT_LETTERS and marks * 7 > len(value)  # those of WordPress
+    return " " in value and not is_salt
 
 
 def has_classes(value: str, wanted: int) -> bool:
@@ -139,6 +151,9 @@ def looks_random(value: str) -> bool:
     changes = sum(one != other for one, other in pairwise(kinds))
     longest = max((len(word) for word in re.findall(r"[a-z]+|[A-Z]+", value)), default=0)
     has_digit = any(map(str.isdigit, value))
+    parts = _ALPHABETIC.findall(value)
+    if not has_digit and parts and sum(map(len, parts)) / len(parts) > _WORD_LETTERS:
+        return False  # camelCaseOfWords
     if is_hex(value):
         return has_digit and entropy(value.encode()) > _RANDOM_HEX_BITS
     return (
