@@ -236,6 +236,12 @@ def mutation(session: nox.Session) -> None:
     session.run("python", "scripts/measure_mutants.py", *session.posargs)
 
 
+@nox.session(name="scan-secrets", tags=["check"])
+def scan_secrets(session: nox.Session) -> None:
+    """Find secrets in this checkout and its history, or in what is named: files, folders, -."""
+    run_script(session, "scan_secrets", *(() if session.posargs else (str(ROOT), "--history")))
+
+
 @nox.session(tags=["check"])
 def security(session: nox.Session) -> None:
     """Analyse the code: bandit, semgrep with local rules, known vulnerabilities, licences.

@@ -25,6 +25,7 @@ _MOST_MEMBERS = 100_000
 _LARGEST_DIRECTORY_BYTES = 32 << 20
 _END = struct.Struct("<4s4H2LH")
 _END_SEARCH_BYTES = _END.size + 0xFFFF
+_ENCRYPTED = 1
 _NO_COUNT, _NO_SIZE = 0xFFFF, 0xFFFFFFFF
 
 _WITHOUT_CONTENT = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
@@ -187,6 +188,8 @@ def _check_directory(file: BinaryIO) -> None:
 def _zip_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget
 ) -> Iterator[bytes]:
+    if member.flag_bits & _ENCRYPTED:
+        raise UnreadableError("encrypted")
     try:
         with archive.open(member) as source:
             while chunk := source.read(CHUNK_BYTES):

@@ -9,7 +9,7 @@ from secret_scan.allow import is_allowed_inline
 from secret_scan.decoding import encoded_texts
 from secret_scan.findings import Finding, Tally
 from secret_scan.judging import Context, Place, allows, is_secret
-from secret_scan.windows import windows
+from secret_scan.windows import BEFORE_BYTES, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +29,12 @@ class Piece:
     end: int
     secret: bytes
     decoded: str | None = None
+
+
+def _anchor(match: Match) -> int:
+    # One secret that two rules find belongs to one window, wherever their matches begin.
+    far = match.secret_start - match.start > BEFORE_BYTES
+    return match.start if far else match.secret_start
 
 
 class TextScanner:
@@ -93,7 +99,7 @@ class TextScanner:
         text, found = window.text, list[Piece]()
         for match in self.engine.matches(text, wanted):
             start, end = match.secret_start, match.secret_end
-            if not window.core_start <= match.start < window.core_end:
+            if not window.core_start <= _anchor(match) < window.core_end:
                 continue
             if not any(one.start < end and start < one.end for one in found) and self._counts(
                 match, text, place

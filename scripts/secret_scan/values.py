@@ -101,7 +101,9 @@ def is_expression(value: str) -> bool:
 def is_common(value: str, name: str = "") -> bool:
     """Whether it is made of words that say nothing ("test-token"), or of those of its name."""
     found = [word.lower() for word in _ALPHABETIC.findall(value)]
-    known = words("common_values").union(word.lower() for word in _ALPHABETIC.findall(name))
+    known = words("common_values")
+    if len(found) > 1:  # "newReplicationPassword" for a replicationPassword
+        known = known.union(word.lower() for word in _ALPHABETIC.findall(name))
     return bool(found) and known.issuperset(found)
 
 

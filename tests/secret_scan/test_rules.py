@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_secrets import Maker
 
 from common.cli import ConfigurationError
-from made_secrets import Maker
 from secret_scan.engine import NEAR_BYTES, make_engine
 from secret_scan.fingerprint import FingerprintKey
 from secret_scan.judging import Place
@@ -105,7 +105,10 @@ def test_a_file_of_gitleaks_schema_is_read(tmp_path: Path) -> None:
         (GOOD + "skipReport = true\n", "rules.toml:4: rules[0]: unknown key 'skipReport'"),
         (GOOD + "[[rules.required]]\nid = 'y'\n", "unknown key 'required'"),
         (GOOD + "secretGroup = 2\n", "rules.toml:4: expected a group of the regex (at most 1)"),
-        ("[[rules]]\nid = 'x'\nregex = '''(?=a)'''\n", "rules.toml:3: expected an expression of RE2"),
+        (
+            "[[rules]]\nid = 'x'\nregex = '''(?=a)'''\n",
+            "rules.toml:3: expected an expression of RE2",
+        ),
         ("[[rules]]\nid = 'x'\n", "expected a regex or a path"),
         (GOOD + GOOD, "rules.toml:5: the rule 'x' stands twice"),
         (GOOD + "entropy = 'high'\n", "rules.toml:4: rules[0].entropy: expected number"),
@@ -130,7 +133,7 @@ def test_a_rule_file_extends_ours_and_can_switch_rules_off(tmp_path: Path) -> No
     text = "[extend]\nuseDefault = true\ndisabledRules = ['github-token']\n" + GOOD
     ids = {rule.id for rule in load_rules(write(tmp_path, text)).rules}
     assert ids == ({rule.id for rule in RULES.rules} | {"x"}) - {"github-token"}
-    with pytest.raises(ConfigurationError, match="expected a rule of secrets.toml, got 'nope'"):
+    with pytest.raises(ConfigurationError, match="expected a rule of secrets"):
         load_rules(write(tmp_path, text.replace("github-token", "nope")))
 
 
