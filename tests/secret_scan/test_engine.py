@@ -96,7 +96,16 @@ def test_a_damaged_cache_of_hyperscan_is_made_anew(tmp_path: Path) -> None:
 
 
 # What makes a backtracking engine run away: long runs of what a rule repeats, without its end.
-PUMPS = (b"a", b"A1", b"password=", b"://a:", b"eyJ", b"-----BEGIN PRIVATE KEY-----", b"x-_.", b" ")
+PUMPS: tuple[bytes, ...] = (
+    b"a",
+    b"A1",
+    b"password=",
+    b"://a:",
+    b"eyJ",
+    b"-----BEGIN PRIVATE KEY-----",
+    b"x-_.",
+    b" ",
+)
 PUMPS += (b'"', b"'a',", b"=", b"curl -u a:", b"<password>", b"Server=a;", b"00", b"\n", b"key\t")
 
 

@@ -37,7 +37,7 @@ LINE = f"token={TOKEN}\n".encode()
 def unpacked(data: bytes) -> Tally:
     """What a scan of these bytes comes to."""
     tally = Tally()
-    stream = io.BufferedReader(io.BytesIO(data))  # type: ignore[type-var]  # raw enough
+    stream = io.BufferedReader(io.BytesIO(data))
     unpacking.scan_stream(SCANNER, stream, Place("x"), tally)
     return tally
 
