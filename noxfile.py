@@ -193,7 +193,7 @@ def run_tests(session: nox.Session, marks: str, *paths: str) -> None:
     Arguments of the caller: one run, one test at a time. Else two: modules side by side, then
     one by one what needs the ports 7000 to 7060 or looks at all that the engine has.
     """
-    install(session, "scripts", "services", "test", "locust")
+    install(session, "scripts", "services", "test", "locust", "hyperscan")
     if session.posargs or "not stack" in marks or " stack" in marks:
         session.run("pytest", "-m", marks, *session.posargs, *paths)
         return
