@@ -202,7 +202,7 @@ def run_tests(session: nox.Session, marks: str, *paths: str) -> None:
     Arguments of the caller: one run, one test at a time. Else two: modules side by side, then
     one by one what needs the ports 7000 to 7060 or looks at all that the engine has.
     """
-    install(session, "scripts", "services", "test", "locust")
+    install(session, "scripts", "services", "test", "locust", "hyperscan")
     if session.posargs or "not stack" in marks or " stack" in marks:
         session.run("pytest", "-m", marks, *session.posargs, *paths)
         return
@@ -243,6 +243,12 @@ def mutation(session: nox.Session) -> None:
     """Change the modules that judge and verify, one place at a time: do tests notice?"""
     install(session, "scripts", "services", "test", "mutation")
     session.run("python", "scripts/measure_mutants.py", *session.posargs)
+
+
+@nox.session(name="scan-secrets", tags=["check"])
+def scan_secrets(session: nox.Session) -> None:
+    """Find secrets in this checkout and its history, or in what is named: files, folders, -."""
+    run_script(session, "scan_secrets", *(() if session.posargs else (str(ROOT), "--history")))
 
 
 @nox.session(tags=["check"])

@@ -4,6 +4,7 @@
 #     "cryptography",
 #     "docker",
 #     "filelock",
+#     "google-re2",
 #     "jinja2",
 #     "jsonschema",
 #     "packaging",
@@ -38,6 +39,7 @@ from benchmarks.measures import (
     measure_start,
     measure_submissions,
 )
+from benchmarks.secret_scan import measure_secret_scan
 from common import log
 from common.cli import ConfigurationError, Exit, UsageError, make_parser, positive_int, run
 
@@ -137,6 +139,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Benchmark]]] = {
     "submissions": measure_submissions,
     "smoke-overhead": measure_smoke,
     "compose-up-down": measure_compose,
+    "secret-scan": measure_secret_scan,
 }
 
 

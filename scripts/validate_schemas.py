@@ -33,6 +33,7 @@ DATA = (
     ("scripts/gates/*.yaml", "gate"),
     ("scripts/rules/licences.yaml", "licences"),
     ("scripts/rules/mutation.yaml", "mutation"),
+    ("scripts/rules/secret_words.yaml", "secret_words"),
     ("scripts/rules/waivers.yaml", "waivers"),
     ("compose/**/stack.yaml", "stack"),
     ("compose/**/contract.lock.yaml", "contract"),

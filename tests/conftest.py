@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -36,10 +37,10 @@ def _same_examples_every_time() -> None:
 
 
 def pytest_configure() -> None:
-    """PROOF_PACK_REQUIRE names programs whose tests must not be skipped for want of them."""
+    """PROOF_PACK_REQUIRE names what no test may be skipped for want of: programs, packages."""
     for name in os.environ.get("PROOF_PACK_REQUIRE", "").split():
-        if shutil.which(name) is None:
-            raise pytest.UsageError(f"PROOF_PACK_REQUIRE: expected the program {name}, got none")
+        if shutil.which(name) is None and importlib.util.find_spec(name) is None:
+            raise pytest.UsageError(f"PROOF_PACK_REQUIRE: expected {name}, got none")
     _same_examples_every_time()
     # In the background of a shell script Ctrl-C is ignored, and by every child as well.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -261,7 +261,8 @@ def test_a_log_line_is_json_and_holds_no_secret() -> None:
     """G3d: no token in logs."""
     formatter = logs.JsonFormatter("gateway", ["client-secret-value"])
     record = logging.makeLogRecord({"msg": "saw client-secret-value", "levelno": logging.INFO})
-    record.fields = {"header": "Bearer abcdef", "token": "eyJhbGciOiJ9.eyJpc3MiOiJ9.c2ln", "n": 1}
+    made = "eyJhbGciOiJ9.eyJpc3MiOiJ9.c2ln"
+    record.fields = {"header": "Bearer abcdef", "token": made, "n": 1}
     line = json.loads(formatter.format(record))
     assert line["service"] == "gateway"
     assert line["event"] == "saw [redacted]"

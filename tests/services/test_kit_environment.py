@@ -40,16 +40,17 @@ def test_one_line_break_is_taken_off_and_no_more(tmp_path: Path) -> None:
 
 
 def test_passwords_from_files_are_in_the_urls_of_their_servers(tmp_path: Path) -> None:
-    path = write(tmp_path, b"p@ss/w:rd%20\n")
+    chosen = "p@ss/w:rd%20"
+    path = write(tmp_path, f"{chosen}\n".encode())
     found = settings(
         DATABASE_URL=POSTGRES,
         DATABASE_PASSWORD_FILE=path,
         QUEUE_URL="redis://redis:6379/0",
         QUEUE_PASSWORD="q",
     )
-    assert open_engine(found.database_url, "x").url.password == "p@ss/w:rd%20"
+    assert open_engine(found.database_url, "x").url.password == chosen
     assert found.queue_url == "redis://:q@redis:6379/0"
-    assert set(found.secrets) >= {"some-client-token", "p@ss/w:rd%20", "q"}
+    assert set(found.secrets) >= {"some-client-token", chosen, "q"}
     assert not any(secret in repr(found) for secret in found.secrets if secret != "q")
 
 

@@ -1,0 +1,1 @@
+"""Find secrets in files, archives, streams and git history (H4, G3d)."""

@@ -1,0 +1,129 @@
+"""Engines: the same findings with each; keywords are not lost; nothing runs away."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from secret_tree import write_tree
+
+from secret_scan.engine import Engine, make_engine
+from secret_scan.fingerprint import FingerprintKey
+from secret_scan.keywords import Keywords
+from secret_scan.rules import Rule, RuleSet, load_rules
+from secret_scan.scan import scan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULES = load_rules()
+KEY = FingerprintKey(b"k" * 32)
+# Where PROOF_PACK_REQUIRE names it, tests/conftest.py refuses to run without it.
+needs_hyperscan = pytest.mark.skipif(
+    importlib.util.find_spec("hyperscan") is None, reason="needs the package hyperscan"
+)
+
+
+def rule(name: str, *keywords: str) -> Rule:
+    """A rule of which only the keywords matter."""
+    return replace(RULES.rules[0], id=name, keywords=keywords)
+
+
+def rule_set(*rules: Rule) -> RuleSet:
+    """A set of them."""
+    return RuleSet(rules, (), "0" * 64)
+
+
+WORDS = st.text(alphabet="ab.", min_size=1, max_size=5)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=8), st.text(alphabet="abAB.", max_size=60))
+def test_no_keyword_is_lost_however_they_overlap(words: list[str], text: str) -> None:
+    """A single alternation would lose those that overlap another."""
+    keywords = Keywords(rule_set(*(rule(str(at), word) for at, word in enumerate(words))))
+    found = set(keywords.hits(text.encode()))
+    assert found == {at for at, word in enumerate(words) if word in text.lower()}
+
+
+def test_a_rule_without_keywords_is_always_tried() -> None:
+    assert Keywords(rule_set(rule("a"), rule("b", "x"))).always == {0}
+
+
+def everything(engine: Engine, text: bytes) -> list[tuple[int, int, int]]:
+    """All matches of all rules."""
+    return [(one.order, one.start, one.end) for one in engine.matches(text, lambda _: True)]
+
+
+def test_looking_near_keywords_finds_what_looking_everywhere_finds(tmp_path: Path) -> None:
+    """The tag `near` saves time, never a match."""
+    write_tree(tmp_path)
+    everywhere = replace(
+        RULES, rules=tuple(replace(one, tags=one.tags - {"near"}) for one in RULES.rules)
+    )
+    near, far = Engine(RULES), Engine(everywhere)
+    for path in sorted(tmp_path.rglob("*.conf")):
+        text = path.read_bytes()
+        assert everything(near, text) == everything(far, text), path.name
+
+
+@needs_hyperscan
+def test_hyperscan_finds_the_same(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    results = [scan([tmp_path], engine=name, key=KEY, workers=1) for name in ("re2", "hyperscan")]
+    assert [result.engine for result in results] == ["re2", "hyperscan"]
+    assert results[0].findings == results[1].findings
+    assert len(results[0].findings) > 150
+
+
+@needs_hyperscan
+def test_a_damaged_cache_of_hyperscan_is_made_anew(tmp_path: Path) -> None:
+    from secret_scan.workers import _scanner_of
+
+    (tmp_path / "a.txt").write_text("fine\n")
+    _scanner_of.cache_clear()
+    scan([tmp_path / "a.txt"], engine="hyperscan", key=KEY)
+    (cached,) = (tmp_path / "cache/secret-scan").iterdir()
+    cached.write_bytes(cached.read_bytes()[:1000])
+    _scanner_of.cache_clear()
+    assert scan([tmp_path / "a.txt"], engine="hyperscan", key=KEY).verdict == "passed"
+
+
+# What makes a backtracking engine run away: long runs of what a rule repeats, without its end.
+PUMPS: tuple[bytes, ...] = (
+    b"a",
+    b"A1",
+    b"password=",
+    b"://a:",
+    b"eyJ",
+    b"-----BEGIN PRIVATE KEY-----",
+    b"x-_.",
+    b" ",
+)
+PUMPS += (b'"', b"'a',", b"=", b"curl -u a:", b"<password>", b"Server=a;", b"00", b"\n", b"key\t")
+
+
+@pytest.mark.parametrize("pump", PUMPS)
+def test_no_rule_runs_away(pump: bytes) -> None:
+    """Four times the text takes about four times as long, not sixteen."""
+    engine = make_engine(RULES, "re2")
+
+    def seconds(size: int) -> float:
+        text = (pump * (size // len(pump) + 1))[:size]
+        begun = time.process_time()
+        everything(engine, text)
+        return time.process_time() - begun
+
+    seconds(16_000)
+    small = min(seconds(16_000) for _ in range(2))
+    large = min(seconds(64_000) for _ in range(2))
+    assert large < max(12 * small, 1.0)
+
+
+@given(st.binary(max_size=3000))
+def test_any_bytes_are_read(data: bytes) -> None:
+    everything(make_engine(RULES, "re2"), data)
