@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from services.executor.detour import DetourTransport
 from services.executor.fetch import Fetched, Fetcher, FetchError
+from services.executor.policy.data import BrowserLimits
 from services.executor.strategies import STRATEGIES
 from services.executor.tools import browser
-from services.executor.tools.policy import BrowserPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +73,9 @@ def test_a_detour_opens_no_host(target: str) -> None:
 
 
 def test_the_browser_tool_takes_it_too(target: str) -> None:
-    policy = BrowserPolicy(size_limit_bytes=1000, time_out_seconds=5.0)
+    limits = BrowserLimits(size_limit_bytes=1000, time_out_seconds=5.0)
     url = f"http://{ASKED}/page"
-    found = asyncio.run(browser.run(policy, (ASKED,), url, {ASKED: target}))
+    found = asyncio.run(browser.run(limits, (ASKED,), url, {ASKED: target}))
     assert (found.outcome, found.output) == ("completed", f"{ASKED} /page")
 
 

@@ -1,4 +1,4 @@
-"""Make what the services need before their first start: keys, their role, tables. Idempotent.
+"""Make what the services need before their first start: keys, policy, role, tables. Idempotent.
 
 Servers that are still starting are waited for, within a bound; a server that refuses us
 (wrong password, no such database) is not: that is one clear line and exit code 78.
@@ -18,6 +18,7 @@ from services.kit.settings import (
     SettingsError,
     find_database_url,
     find_keys_folder,
+    find_policies_folder,
     find_queue_url,
     refuse_start,
 )
@@ -66,10 +67,22 @@ def prepare(environ: Mapping[str, str]) -> None:
         raise SettingsError(
             f"can't write {keys_folder}: {reason}: choose another STATE_FOLDER"
         ) from problem
+    _install_policy(find_policies_folder(environ))
     _make_role(environ)
     for database in DATABASES:
         upgrade(database, database_url(database, environ))
     _wait_for_queue(find_queue_url(environ))
+
+
+def _install_policy(folder: Path) -> None:
+    """Let the tool policy that came with this code be in force."""
+    from services.executor.policy.install import install_shipped
+    from services.executor.policy.versions import PolicyFilesError
+
+    try:
+        install_shipped(folder)
+    except PolicyFilesError as problem:
+        raise SettingsError(str(problem)) from problem
 
 
 def database_url(database: str, environ: Mapping[str, str]) -> str:

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from services.executor import pack
-from services.executor.tools import router as tools_router
+from services.executor.policy.store import PolicyStore
+from services.executor.tools import routes, setup, status
 from services.executor.worker import Worker
 from services.kit.app import create_app
 from services.kit.background import beside
@@ -17,11 +18,12 @@ from services.queue import open_queue
 def build(settings: Settings) -> FastAPI:
     """The app over the queue of `settings`, which `services.prepare` has made."""
     queue = open_queue(settings.queue_url)
+    store = PolicyStore(settings.policies_folder, settings.policy_sha256)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            async with beside(Worker(settings, queue).run()):
+            async with beside(Worker(settings, queue).run()), beside(setup.try_sandbox(app)):
                 yield
         finally:
             await queue.close()
@@ -30,9 +32,10 @@ def build(settings: Settings) -> FastAPI:
         settings,
         title="executor",
         description="Works on jobs from the queue, and runs tools under server-side policy.",
-        routers=[tools_router, pack.router],
+        routers=[routes.router, status.router, pack.router],
         lifespan=lifespan,
-        ready_checks={"queue": queue.ready},
+        ready_checks={"queue": queue.ready, "policy": setup.policy_ready(store)},
     )
     app.state.body_limits = {pack.PATH: pack.BODY_LIMIT_BYTES}
+    setup.install(app, settings, store)
     return app

@@ -16,6 +16,10 @@ class HostRefusedError(Exception):
     """A URL that is not to be fetched: "what is wrong: what to do"."""
 
 
+class AddressRefusedError(HostRefusedError):
+    """A name on the list that leads to an address that is not public."""
+
+
 def check_url(url: str, allowed_hosts: Sequence[str]) -> None:
     """Let a URL pass, or refuse it.
 

@@ -42,7 +42,8 @@ class Settings:
     passwords; `client_token` is "" where a service is not told it, and then opens nothing;
     `keys_folder` is where `services.prepare` put everybody's public keys and this service's
     private one; `urls` holds the base URL of every service by name, without a trailing
-    slash; `token_leeway_seconds` is by how much the callers' clocks may differ.
+    slash; `policies_folder` is where its tool policies are, of which `policy_sha256` pins one
+    ("" for any that is approved); `token_leeway_seconds` is by how much the callers' clocks may differ.
     """
 
     service: str
@@ -50,6 +51,8 @@ class Settings:
     listen_host: str
     state_folder: Path
     keys_folder: Path
+    policies_folder: Path
+    policy_sha256: str
     client_token: str = field(repr=False)
     allowed_hosts: tuple[str, ...]
     connect_to: Mapping[str, str]
@@ -74,6 +77,8 @@ class Settings:
             listen_host=environment.listen_host(environ, "LISTEN_HOST"),
             state_folder=_state_folder(environ),
             keys_folder=find_keys_folder(environ),
+            policies_folder=find_policies_folder(environ),
+            policy_sha256=environ.get("POLICY_SHA256", "").strip(),
             client_token=read_token(environ, "CLIENT_TOKEN"),
             allowed_hosts=environment.hosts(environ, "ALLOWED_HOSTS"),
             connect_to=environment.routes(environ, "CONNECT_TO"),
@@ -101,6 +106,16 @@ def find_keys_folder(environ: Mapping[str, str]) -> Path:
     """
     folder = environ.get("KEYS_FOLDER", "").strip()
     return (Path(folder) if folder else _state_folder(environ) / "keys").resolve()
+
+
+def find_policies_folder(environ: Mapping[str, str]) -> Path:
+    """Where the tool policies are: POLICIES_FOLDER, or a folder of the state folder.
+
+    Raises:
+        SettingsError: STATE_FOLDER is not set.
+    """
+    folder = environ.get("POLICIES_FOLDER", "").strip()
+    return (Path(folder) if folder else _state_folder(environ) / "policies").resolve()
 
 
 def find_database_url(environ: Mapping[str, str], service: str) -> str:

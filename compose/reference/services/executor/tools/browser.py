@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from services.executor.detour import NOWHERE_ELSE
 from services.executor.fetch import Fetcher, FetchError
-from services.executor.hosts import HostRefusedError, check_url
+from services.executor.hosts import AddressRefusedError, HostRefusedError, check_url
+from services.executor.policy.denied import DeniedError
 from services.executor.strategies import Strategy
-from services.executor.tools.policy import DeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.executor.tools.policy import BrowserPolicy
+    from services.executor.policy.data import BrowserLimits
 
 _HEADERS = MappingProxyType({"User-Agent": "proof-pack/1.0", "Accept": "text/html,*/*;q=0.8"})
 
@@ -30,7 +30,7 @@ class BrowserResult:
 
 
 async def run(
-    policy: BrowserPolicy,
+    limits: BrowserLimits,
     allowed_hosts: Sequence[str],
     url: str,
     connect_to: Mapping[str, str] = NOWHERE_ELSE,
@@ -38,7 +38,7 @@ async def run(
     """Fetch one page.
 
     Args:
-        policy: the browser section of the tool policy.
+        limits: how much of the page is taken, and how long it may take.
         allowed_hosts: `host` and `host:port` entries of the operator.
         url: http or https.
         connect_to: where connections to some `host:port` really go.
@@ -49,18 +49,25 @@ async def run(
     try:
         check_url(url, allowed_hosts)
         async with Fetcher(allowed_hosts, connect_to) as fetcher:
-            page = await fetcher.fetch(url, _strategy(policy.time_out_seconds))
+            page = await fetcher.fetch(url, _strategy(limits.time_out_seconds))
     except HostRefusedError as problem:
-        raise DeniedError(f"browser: {problem}") from problem
+        raise DeniedError("host_not_allowed", str(problem)) from problem
     except FetchError as problem:
         if isinstance(problem.__cause__, HostRefusedError):
-            raise DeniedError(f"browser: redirected: {problem}") from problem
+            raise _refused_on_the_way(problem) from problem
         return BrowserResult("failed", str(problem), None)
-    if len(page.content.encode("utf-8")) > policy.size_limit_bytes:
+    if len(page.content.encode("utf-8")) > limits.size_limit_bytes:
         return BrowserResult(
-            "failed", f"expected at most {policy.size_limit_bytes} bytes, got more", None
+            "failed", f"expected at most {limits.size_limit_bytes} bytes, got more", None
         )
     return BrowserResult("completed", page.content, page.http_status)
+
+
+def _refused_on_the_way(problem: FetchError) -> DeniedError:
+    """It passed the list at first: so it was redirected, or its name leads inside."""
+    if isinstance(problem.__cause__, AddressRefusedError):
+        return DeniedError("address_not_public", str(problem))
+    return DeniedError("redirect_not_allowed", f"redirected: {problem}")
 
 
 def _strategy(seconds: float) -> Strategy:

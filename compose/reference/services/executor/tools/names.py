@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from services.executor.tools.policy import DeniedError
+from services.executor.policy.denied import DeniedError
 
 DEPTH_LIMIT = 8
 PATH_LIMIT_CHARACTERS = 512
@@ -29,10 +29,10 @@ def split_path(text: str) -> tuple[str, ...]:
     if text == ".":
         return ()
     if not text or len(text) > PATH_LIMIT_CHARACTERS:
-        raise DeniedError(f"path: expected 1 to {PATH_LIMIT_CHARACTERS} characters")
+        raise DeniedError("path_not_plain", f"expected 1 to {PATH_LIMIT_CHARACTERS} characters")
     parts = tuple(text.split("/"))
     if len(parts) > DEPTH_LIMIT:
-        raise DeniedError(f"path: expected at most {DEPTH_LIMIT} parts, got {len(parts)}")
+        raise DeniedError("path_not_plain", f"expected at most {DEPTH_LIMIT} parts")
     for part in parts:
         _check_name(part)
     return parts
@@ -41,8 +41,9 @@ def split_path(text: str) -> tuple[str, ...]:
 def _check_name(part: str) -> None:
     if not _NAME.fullmatch(part):
         raise DeniedError(
-            "path: expected plain names inside the sandbox (letters, digits, '.', '_', '-') "
-            "separated by '/'"
+            "path_not_plain",
+            "expected plain names inside the sandbox (letters, digits, '.', '_', '-') "
+            "separated by '/'",
         )
     if part.split(".", maxsplit=1)[0].lower() in _DEVICES:
-        raise DeniedError("path: the name belongs to a device on some systems")
+        raise DeniedError("path_not_plain", "the name belongs to a device on some systems")

@@ -1,15 +1,18 @@
 """`POST /internal/actions`: the one door to the tools; the policy stands in it (G3b)."""
 
 import errno
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from services.executor.tools import browser, files, shell
+from services.executor.policy.data import Limits
+from services.executor.policy.denied import DeniedError
+from services.executor.policy.rego import Decision
+from services.executor.tools import browser, files, questions, selfcheck, shell
+from services.executor.tools.decisions import Decisions
 from services.executor.tools.files import ArgumentsError
-from services.executor.tools.policy import DeniedError, Policy, PolicyFile
+from services.executor.tools.profile import Profile
 from services.executor.tools.sandbox import NotThereError, Sandbox
 from services.executor.tools.schemas import (
     ActionAnswer,
@@ -29,22 +32,16 @@ _NO_ROOM = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 router = APIRouter()
 _only_gateway = require_only("gateway")
 
-_Arguments = TypeVar("_Arguments", bound=BaseModel)
-_policy_file = PolicyFile()
 
-
-async def tool_policy() -> PolicyFile:
-    """The policy file in force; a dependency, so that a test can put another in its place."""
-    return _policy_file
+async def tool_decisions(request: Request) -> Decisions:
+    """The policy of the running app."""
+    found: Decisions = request.app.state.tool_decisions
+    return found
 
 
 async def tool_sandbox(request: Request) -> Sandbox:
     """The sandbox of the running app: one object, because its write lock has to be shared."""
-    state = request.app.state
-    if not hasattr(state, "tool_sandbox"):
-        settings: Settings = state.settings
-        state.tool_sandbox = Sandbox(settings.state_folder / "sandbox")
-    found: Sandbox = state.tool_sandbox
+    found: Sandbox = request.app.state.tool_sandbox
     return found
 
 
@@ -52,16 +49,14 @@ async def tool_sandbox(request: Request) -> Sandbox:
 async def act(
     action: ActionRequest,
     request: Request,
-    policy_file: Annotated[PolicyFile, Depends(tool_policy)],
+    decisions: Annotated[Decisions, Depends(tool_decisions)],
     sandbox: Annotated[Sandbox, Depends(tool_sandbox)],
     caller: Annotated[str, Depends(_only_gateway)],
 ) -> ActionAnswer:
     """Run one action, if the policy lists it; 403 `policy_denied` with the reason if not."""
     try:
-        policy = await run_in_threadpool(policy_file.current)
-        answer = await _run(action, policy, sandbox, request.app.state.settings)
+        answer = await _judge_and_run(action, caller, decisions, sandbox, request)
     except DeniedError as problem:
-        warn("action denied", tool=action.tool, caller=caller, reason=str(problem))
         raise ServiceError(403, str(problem), POLICY_DENIED) from problem
     except NotThereError as problem:
         raise ServiceError(404, str(problem)) from problem
@@ -76,38 +71,56 @@ async def act(
     return answer
 
 
-async def _run(
-    action: ActionRequest, policy: Policy, sandbox: Sandbox, settings: Settings
+async def _judge_and_run(
+    action: ActionRequest, caller: str, decisions: Decisions, sandbox: Sandbox, request: Request
 ) -> ActionAnswer:
-    if action.tool == "shell" and policy.shell:
-        argv = _parse(ShellArguments, action.arguments).argv
-        ran = await run_in_threadpool(shell.run, policy.shell, sandbox, argv)
-        return ActionAnswer(
-            outcome=ran.outcome,
-            tool="shell",
-            output=ran.output,
-            truncated=ran.truncated,
-            exit_code=ran.exit_code,
-        )
-    if action.tool == "file" and policy.file:
-        wanted = _parse(FileArguments, action.arguments)
-        said = await run_in_threadpool(
-            files.run, policy.file, sandbox, wanted.operation, wanted.path, wanted.content
-        )
-        return ActionAnswer(outcome="completed", tool="file", output=said)
-    if action.tool == "browser" and policy.browser:
-        url = _parse(BrowserArguments, action.arguments).url
-        page = await browser.run(policy.browser, settings.allowed_hosts, url, settings.connect_to)
-        return ActionAnswer(
-            outcome=page.outcome, tool="browser", output=page.output, http_status=page.http_status
-        )
-    raise DeniedError("the tool is not on the list")
-
-
-def _parse(model: type[_Arguments], arguments: dict[str, Any]) -> _Arguments:
+    arguments = questions.parse(action.tool, action.arguments)
+    asked = questions.question(caller, action.tool, arguments)
+    loaded, decision = await run_in_threadpool(decisions.decide, asked)
+    settings: Settings = request.app.state.settings
     try:
-        return model.model_validate(arguments)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        where = ".".join(["arguments", *map(str, first["loc"])])
-        raise ArgumentsError(f"{where[:200]}: {first['msg'][:200]}") from problem
+        return await _run(arguments, decision, loaded.data.limits, sandbox, settings)
+    except DeniedError as problem:
+        decisions.refused(asked, problem, loaded.sha256)
+        raise
+
+
+async def _run(
+    arguments: questions.Arguments | None,
+    decision: Decision,
+    limits: Limits,
+    sandbox: Sandbox,
+    settings: Settings,
+) -> ActionAnswer:
+    match arguments:
+        case ShellArguments(argv=argv):
+            return await run_in_threadpool(_shell, limits, sandbox, argv, decision.use)
+        case FileArguments(operation=operation, path=path, content=content):
+            said = await run_in_threadpool(
+                files.run, limits.file, sandbox, operation, path, content
+            )
+            return ActionAnswer(outcome="completed", tool="file", output=said)
+        case BrowserArguments(url=url):
+            page = await browser.run(
+                limits.browser, settings.allowed_hosts, url, settings.connect_to
+            )
+            return ActionAnswer(
+                outcome=page.outcome,
+                tool="browser",
+                output=page.output,
+                http_status=page.http_status,
+            )
+    # A policy may allow it, but there is no such tool here.
+    raise DeniedError("tool_not_listed", "the tool is not on the list")
+
+
+def _shell(limits: Limits, sandbox: Sandbox, argv: list[str], use: str) -> ActionAnswer:
+    profile = Profile(selfcheck.try_layers().active, limits.shell)
+    ran = shell.run(profile, sandbox, argv, use)
+    return ActionAnswer(
+        outcome=ran.outcome,
+        tool="shell",
+        output=ran.output,
+        truncated=ran.truncated,
+        exit_code=ran.exit_code,
+    )

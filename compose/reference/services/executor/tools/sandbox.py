@@ -2,7 +2,8 @@
 
 Where the system has `openat` (Linux, macOS), every part of a path is opened relative to
 the folder before it and never through a link, so that a rename meanwhile can't redirect
-it. Elsewhere (Windows) each part is checked first and opened by name: a race remains
+it; with `openat2` (Linux 5.6) the kernel refuses links, magic links and mounts itself.
+Elsewhere (Windows) each part is checked first and opened by name: a race remains
 there for somebody who can already write links into the sandbox, which no tool does.
 """
 
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from services.executor.policy.denied import DeniedError
+from services.executor.tools.kernel import open_beneath
 from services.executor.tools.names import split_path
-from services.executor.tools.policy import DeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,7 +101,9 @@ class Sandbox:
             while block := os.read(handle, min(limit_bytes + 1 - len(data), 1 << 20)):
                 data += block
                 if len(data) > limit_bytes:
-                    raise DeniedError(f"file: larger than {limit_bytes} bytes")
+                    raise DeniedError(
+                        "too_large", f"expected at most {limit_bytes} bytes, the file is larger"
+                    )
             return data
 
     @contextlib.contextmanager
@@ -112,12 +116,12 @@ class Sandbox:
         """
         parts = split_path(text)
         if not parts:
-            raise DeniedError("file: expected a file, got a folder")
+            raise DeniedError("no_plain_file", "expected a file, got a folder")
         with self._walk(parts[:-1]) as folder:
             _check_plain_file(folder.status(parts[-1]))
             where, descriptor = folder.at(parts[-1])
             with _naming_trouble():
-                handle = os.open(where, _READ, dir_fd=descriptor)
+                handle = open_beneath(where, _READ, dir_fd=descriptor)
             try:
                 # Checked again on what was really opened: the name may have changed hands.
                 _check_plain_file(os.fstat(handle))
@@ -156,7 +160,7 @@ class Sandbox:
         """
         parts = split_path(text)
         if not parts:
-            raise DeniedError("file: expected a file, got a folder")
+            raise DeniedError("no_plain_file", "expected a file, got a folder")
         with self._walk(parts[:-1], make=True) as folder:
             with contextlib.suppress(NotThereError):
                 _check_plain_file(folder.status(parts[-1]))
@@ -197,7 +201,7 @@ def _step(folder: _Folder, part: str, *, make: bool) -> _Folder:
     if descriptor is None:
         return _Folder(path, None)
     with _naming_trouble():
-        inner = os.open(where, _FOLDER, dir_fd=descriptor)
+        inner = open_beneath(where, _FOLDER, dir_fd=descriptor)
     os.close(descriptor)
     return _Folder(path, inner)
 
@@ -205,7 +209,7 @@ def _step(folder: _Folder, part: str, *, make: bool) -> _Folder:
 def _write_and_rename(folder: _Folder, name: str, data: bytes) -> None:
     temporary, descriptor = folder.at(f".{secrets.token_hex(8)}.partial")
     final, _ = folder.at(name)
-    handle = os.open(temporary, _CREATE, 0o600, dir_fd=descriptor)
+    handle = open_beneath(temporary, _CREATE, 0o600, dir_fd=descriptor)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -218,14 +222,14 @@ def _write_and_rename(folder: _Folder, name: str, data: bytes) -> None:
 
 def _check_plain_file(status: os.stat_result) -> None:
     if _is_link(status) or not stat.S_ISREG(status.st_mode):
-        raise DeniedError("file: expected a plain file, got a link, folder or device")
+        raise DeniedError("no_plain_file", "expected a plain file, got a link, folder or device")
     if status.st_nlink > 1:
-        raise DeniedError("file: it has a second name (hard link) that may lie elsewhere")
+        raise DeniedError("hard_link", "the file has a second name that may lie elsewhere")
 
 
 def _check_folder(status: os.stat_result) -> None:
     if _is_link(status):
-        raise DeniedError("path: a part of it is a link")
+        raise DeniedError("link", "a part of the path is a link")
     if not stat.S_ISDIR(status.st_mode):
         raise NotThereError("a part of the path is no folder")
 
@@ -243,7 +247,9 @@ def _naming_trouble() -> Iterator[None]:
     except FileNotFoundError as problem:
         raise NotThereError("the sandbox holds nothing under that path") from problem
     except OSError as problem:
-        raise DeniedError("path: it changed while it was opened") from problem
+        raise DeniedError(
+            "changed_while_opened", "the path changed while it was opened"
+        ) from problem
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:

@@ -1,8 +1,9 @@
 """The shell tool: one listed program, called with listed arguments, and no shell at all.
 
 The program is looked up on a fixed path, gets an empty environment, the sandbox as its
-folder, its own process group, a time-out and limits (`launch.py`). It is never given a
-path to open: files are opened by the sandbox and handed over as descriptors (G3c).
+folder, its own session, a time-out, and every layer that this system has (`profile.py`,
+`launch.py`). It is never given a path to open: files are opened by the sandbox and handed
+over as descriptors (G3c).
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from services.executor.tools.policy import DeniedError
+from services.executor.policy.denied import DeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.executor.tools.policy import ShellPolicy
+    from services.executor.policy.data import ShellLimits
+    from services.executor.tools.profile import Profile
     from services.executor.tools.sandbox import Sandbox
 
 HAS_LAUNCHER = os.name == "posix" and hasattr(os, "fchdir")
 LAUNCHER = Path(__file__).with_name("launch.py")
+USES = frozenset({"arguments", "file", "folder"})
 
 
 @dataclass(frozen=True)
@@ -49,52 +52,63 @@ class _Prepared:
     standard_input: int
 
 
-def run(policy: ShellPolicy, sandbox: Sandbox, argv: list[str]) -> ShellResult:
+def run(profile: Profile, sandbox: Sandbox, argv: list[str], use: str) -> ShellResult:
     """Run one program to its end, or to the first limit that it meets.
 
     Args:
-        policy: the shell section of the tool policy.
+        profile: the layers that it runs in, and its limits.
         sandbox: where its files are.
-        argv: the program's name and its arguments; never a command line.
+        argv: the program's name and its arguments, as the policy allowed them.
+        use: what the policy took its arguments for: "arguments", "file" or "folder".
 
     Raises:
-        DeniedError: the policy does not list this call, or the program is not installed.
+        DeniedError: the sandbox refuses the path, or the program is not installed.
         NotThereError: the file or folder that it names is not in the sandbox.
     """
-    form = policy.form_of(argv)
-    program = find_program(policy, argv[0])
+    if use not in USES or (use != "arguments" and len(argv) != 2):  # noqa: PLR2004 - program, path
+        raise DeniedError("policy_error", "the policy gave no answer: tell the operator")
+    limits = profile.limits
+    program = find_program(limits, argv[0])
     with contextlib.ExitStack() as stack:
         arguments, target, standard_input = argv[1:], ".", subprocess.DEVNULL
-        if form.file:
+        if use == "file":
             standard_input = stack.enter_context(sandbox.open_file(argv[1]))
             arguments = []
-        elif form.folder:
+        elif use == "folder":
             arguments, target = [], argv[1]
         folder, descriptor = stack.enter_context(sandbox.open_folder(target))
         prepared = _Prepared([program, *arguments], folder, descriptor, standard_input)
-        with _started(prepared) as process:
-            return _collect(process, policy)
+        with _started(prepared, profile) as process:
+            return _collect(process, limits)
 
 
-def find_program(policy: ShellPolicy, name: str) -> str:
-    """The program's full path on the policy's fixed search path.
+def run_program(profile: Profile, sandbox: Sandbox, argv: list[str]) -> ShellResult:
+    """Run a program by its full path in the sandbox's folder; nothing of a caller's comes here."""
+    with sandbox.open_folder(".") as (folder, descriptor):
+        prepared = _Prepared(argv, folder, descriptor, subprocess.DEVNULL)
+        with _started(prepared, profile) as process:
+            return _collect(process, profile.limits)
+
+
+def find_program(limits: ShellLimits, name: str) -> str:
+    """The program's full path on the fixed search path.
 
     Raises:
         DeniedError: this system has no such program there; nothing stands in for it.
     """
-    folders = policy.path.windows if os.name == "nt" else policy.path.posix
+    folders = limits.path.windows if os.name == "nt" else limits.path.posix
     suffix = ".exe" if os.name == "nt" else ""
     for folder in folders:
         candidate = Path(folder) / f"{name}{suffix}"
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return str(candidate)
-    raise DeniedError(f"shell: this system has no program {name!r} on the policy's path")
+    raise DeniedError("program_not_installed", "this system has no such program on the fixed path")
 
 
 @contextlib.contextmanager
-def _started(prepared: _Prepared) -> Iterator[subprocess.Popen[bytes]]:
+def _started(prepared: _Prepared, profile: Profile) -> Iterator[subprocess.Popen[bytes]]:
     """Start the program; whatever happens, its whole group is gone afterwards."""
-    process = _start(prepared)
+    process = _start(prepared, profile)
     try:
         yield process
     finally:
@@ -104,16 +118,16 @@ def _started(prepared: _Prepared) -> Iterator[subprocess.Popen[bytes]]:
             process.stdout.close()
 
 
-def _start(prepared: _Prepared) -> subprocess.Popen[bytes]:
+def _start(prepared: _Prepared, profile: Profile) -> subprocess.Popen[bytes]:
     if HAS_LAUNCHER and prepared.folder_descriptor is not None:
-        number = str(prepared.folder_descriptor)
+        text = profile.text(prepared.folder_descriptor)
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LAUNCHER), number, *prepared.argv],
+            [sys.executable, "-I", "-S", str(LAUNCHER), text, *prepared.argv],
             stdin=prepared.standard_input,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(prepared.folder_descriptor,),
-            env={},
+            env=dict(os.environ) if profile.keep_environment else {},
             start_new_session=True,
         )
     # Windows starts no program without SYSTEMROOT; it has neither exec nor rlimits.
@@ -130,19 +144,19 @@ def _start(prepared: _Prepared) -> subprocess.Popen[bytes]:
     )
 
 
-def _collect(process: subprocess.Popen[bytes], policy: ShellPolicy) -> ShellResult:
+def _collect(process: subprocess.Popen[bytes], limits: ShellLimits) -> ShellResult:
     timed_out = threading.Event()
 
     def stop() -> None:
         timed_out.set()
         _kill_group(process)
 
-    timer = threading.Timer(policy.time_out_seconds, stop)
+    timer = threading.Timer(limits.time_out_seconds, stop)
     timer.daemon = True
     timer.start()
     try:
-        data = _read(process.stdout, policy.output_limit_bytes + 1)
-        truncated = len(data) > policy.output_limit_bytes
+        data = _read(process.stdout, limits.output_limit_bytes + 1)
+        truncated = len(data) > limits.output_limit_bytes
         if truncated:
             _kill_group(process)
         _await_end(process)
@@ -151,7 +165,7 @@ def _collect(process: subprocess.Popen[bytes], policy: ShellPolicy) -> ShellResu
         timer.join()
     _kill_group(process)
     exit_code = process.wait()
-    output = data[: policy.output_limit_bytes].decode("utf-8", "replace").replace("\0", "\ufffd")
+    output = data[: limits.output_limit_bytes].decode("utf-8", "replace").replace("\0", "\ufffd")
     if timed_out.is_set():
         return ShellResult("timed_out", output, None, truncated)
     outcome: Literal["completed", "failed"] = "completed" if exit_code == 0 else "failed"
