@@ -12,6 +12,7 @@ from common.cli import ConfigurationError
 from common.documents import Document, JsonPath, read_yaml
 from common.hashing import sha256_bytes
 from common.schema import check
+from security.section import read_security, security_problems
 from stack.compose.file import read_section
 from stack.model import (
     Golden,
@@ -51,6 +52,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
     _check_references(document)
     _check_placeholders(document)
     _check_traffic(document)
+    _check_security(document)
     value = document.value
     stack = Stack(
         file=path.resolve(),
@@ -68,6 +70,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
         golden=tuple(_golden(item) for item in value.get("golden", ())),
         pack=read_packer(value.get("pack")),
         traffic=read_traffic(value.get("traffic", ())),
+        security=read_security(value.get("security")),
     )
     missing = [name for name in stack.required_env if not environ.get(name)]
     if missing:
@@ -141,6 +144,14 @@ def _check_traffic(document: Document) -> None:
     services = [item["name"] for item in value["services"]]
     problems = traffic_problems(value.get("traffic", ()), services, value.get("secrets", ()))
     for where, message in problems:
+        _refuse(document, where, message)
+
+
+def _check_security(document: Document) -> None:
+    value = document.value
+    services = [item["name"] for item in value["services"]]
+    secrets = value.get("secrets", ())
+    for where, message in security_problems(value.get("security"), services, secrets):
         _refuse(document, where, message)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from security.model import Security
     from stack.compose.file import ComposeRuntimeFile
     from stack.packer import Packer
     from traffic.model import Profile
@@ -142,6 +143,7 @@ class Stack:
     golden: tuple[Golden, ...]
     pack: Packer | None = None
     traffic: tuple[Profile, ...] = ()
+    security: Security | None = None
 
     @property
     def here(self) -> Path:
