@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
-from security.corpus import follow_up, merge
+from security.corpus import follow_up, twin_of
 from security.instruments import ProcessTable
 from security.judge import SERVER_ERRORS, SUCCESSES, Observed, json_problems, judge, read_json
 from security.model import NOT_RUN, VACUOUS, Case, CaseResult
@@ -155,10 +155,7 @@ class _Attempt:
 
     def _run_twin(self, twin: Mapping[str, Any]) -> None:
         """The same request without what makes it an attack, under a marker of its own."""
-        request = merge(dict(self._case.attack), dict(twin))
-        for key in ("copies", "times", "restart", "hold"):
-            if key not in twin:
-                request.pop(key, None)
+        request = twin_of(self._case)
         values = {**self.values, **_fresh()}
         self._markers.append(values["marker"])
         if "payload" not in twin:

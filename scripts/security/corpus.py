@@ -49,16 +49,39 @@ def load_corpora(stack: Stack) -> tuple[Case, ...]:
 
 
 def merge(base: Any, change: Any) -> Any:  # noqa: ANN401 - the JSON edge
-    """`change` over `base`: mappings member by member (null takes one away), all else as a whole."""
+    """`change` over `base`: mappings member by member, everything else as a whole."""
     if not isinstance(base, dict) or not isinstance(change, dict):
         return change
     merged = dict(base)
     for key, value in change.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge(base.get(key), value)
+        merged[key] = merge(base.get(key), value)
     return merged
+
+
+def settled(value: Any) -> Any:  # noqa: ANN401 - the JSON edge
+    """Without the members that a row has taken away by null; a token keeps its own nulls."""
+    if isinstance(value, list):
+        return [settled(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: item if key == "token" else settled(item)
+        for key, item in value.items()
+        if item is not None
+    }
+
+
+def twin_of(case: Case) -> dict[str, Any]:
+    """The same request without what makes it an attack; its token is a whole new one."""
+    twin = case.twin or {}
+    found = merge(dict(case.attack), dict(twin))
+    if "token" in twin:
+        found["token"] = twin["token"]
+    for key in ("copies", "times", "restart", "hold"):
+        if key not in twin:
+            found.pop(key, None)
+    settled_twin: dict[str, Any] = settled(found)
+    return settled_twin
 
 
 def _refuse(document: Document, index: int, message: str) -> NoReturn:
@@ -83,8 +106,8 @@ def _case(document: Document, index: int, row: Mapping[str, Any]) -> Case:
         control=whole["control"],
         source=whole["source"],
         says=whole["says"],
-        attack=whole["attack"],
-        expect=whole.get("expect", {}),
+        attack=settled(whole["attack"]),
+        expect=settled(whole.get("expect", {})),
         payload=whole.get("payload"),
         bulk=bulk["text"] * bulk["times"],
         twin=whole.get("twin"),
@@ -125,7 +148,7 @@ def requests_of(case: Case) -> Iterator[Mapping[str, Any]]:
     """Every request of a case, merged as it is sent."""
     yield case.attack
     if case.twin is not None:
-        yield merge(case.attack, case.twin)
+        yield twin_of(case)
     yield from case.given
     yield from (follow_up(case, request) for request in case.then)
     if meanwhile := case.expect.get("meanwhile"):
@@ -137,7 +160,7 @@ def follow_up(case: Case, request: Mapping[str, Any]) -> Mapping[str, Any]:
     if not request.get("again"):
         return request
     base = {key: value for key, value in case.attack.items() if key not in {"copies", "times"}}
-    found: Mapping[str, Any] = merge(base, dict(request))
+    found: Mapping[str, Any] = settled(merge(base, dict(request)))
     return found
 
 

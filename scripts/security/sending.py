@@ -59,7 +59,7 @@ class Speaker:
         if "payload" in request:
             known["payload"] = fill_value(request["payload"], known)
         hold = request.get("hold")
-        pause = Hold(hold["first_bytes"], hold["seconds"]) if hold else None
+        pause = Hold(hold["last_bytes"], hold["seconds"]) if hold else None
         method, target = request.get("method", "GET"), fill(request.get("path", "/"), known)
         body = _body(request, known)
         if token := request.get("token"):

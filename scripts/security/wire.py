@@ -65,9 +65,9 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Hold:
-    """Send so many bytes, then nothing for so long, then the rest."""
+    """Keep so many bytes back for so long."""
 
-    first_bytes: int
+    last_bytes: int
     seconds: float
 
 
@@ -147,9 +147,9 @@ class _Line:
         return bool(block) and len(self.received) < LARGEST_BYTES
 
     def write(self) -> None:
-        size = self._hold.first_bytes if self._hold else _BLOCK
+        size = len(self._left) - (self._hold.last_bytes if self._hold else 0)
         try:
-            sent = self._connection.send(self._left[: min(size, _BLOCK)])
+            sent = self._connection.send(self._left[: max(1, min(size, _BLOCK))])
         except BlockingIOError:
             return
         except OSError:
@@ -157,7 +157,7 @@ class _Line:
             return
         self._left = self._left[sent:]
         self._last = time.monotonic()
-        if self._hold:
+        if self._hold and len(self._left) <= self._hold.last_bytes:
             self._resume, self._hold = time.monotonic() + self._hold.seconds, None
 
     def is_quiet(self) -> bool:
