@@ -30,12 +30,13 @@ class Probe:
         """Nothing is sent yet."""
         self._runtime = runtime
         self._places = Places(security, runtime)
-        self._security = security
+        self.security = security
         self.forger = Forger(security.tokens, self._places.read_key) if security.tokens else None
         self._listener = Listener()
-        speaker = Speaker(runtime.stack, security, runtime.secrets, self.forger)
+        self.speaker = Speaker(runtime.stack, security, runtime.secrets, self.forger)
+        self.never = self._never()
         self._attacker = Attacker(
-            runtime, security, self._places, speaker, self._listener, self._never()
+            runtime, security, self._places, self.speaker, self._listener, self.never
         )
 
     def __enter__(self) -> Self:
@@ -69,7 +70,7 @@ class Probe:
         known |= {here: "a path of the system"} if len(here) > LONGEST_NEVER else {}
         for name, path in self._places.known().items():
             known[str(path)] = f"the path of {name}"
-        for number, text in enumerate(self._security.never, start=1):
+        for number, text in enumerate(self.security.never, start=1):
             known[text] = f"text {number} of security.never"
         return known
 

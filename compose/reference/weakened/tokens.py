@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import secrets
 import time
 from typing import Any
@@ -36,15 +38,17 @@ def _remember_request() -> dict[str, str]:
     return asked
 
 
+def _unverified(token: str) -> _Claims:
+    """What a token says, read by hand: a library would still look at its header."""
+    part = token.split(".")[1]
+    found: _Claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return found
+
+
 @control("service-token-signature")
 def signature() -> None:
     """Nobody looks at the signature, nor at the algorithm."""
-
-    def unverified(_self: object, token: str) -> _Claims:
-        found: _Claims = jwt.decode(token, options={"verify_signature": False})
-        return found
-
-    replace(tokens.TokenVerifier, "_verified_claims", unverified)
+    replace(tokens.TokenVerifier, "_verified_claims", lambda _self, token: _unverified(token))
 
 
 @control("service-token-audience")
@@ -90,27 +94,23 @@ def replay() -> None:
 def claims() -> None:
     """What is missing, or of another type, is taken for good."""
     asked = _remember_request()
-    decode = jwt.decode
 
-    def lenient(token: str, *arguments: Any, **options: Any) -> _Claims:  # noqa: ANN401
-        options.get("options", {}).pop("require", None)
-        found: _Claims = decode(token, *arguments, **options)
-        return found
-
-    replace(tokens.jwt, "decode", lenient)
-
-    def filled(self: Any, found: _Claims) -> _Claims:  # noqa: ANN401
-        now = time.time()
+    def filled(self: Any, token: str) -> _Claims:  # noqa: ANN401
+        found = _unverified(token)
+        jwt.PyJWS().decode(token, self._keys[found["iss"]], algorithms=[tokens.ALGORITHM])
+        begin = found.get("iat")
+        begin = begin if isinstance(begin, float) else time.time()
         good: _Claims = {
             "aud": self._service,
-            "iat": now,
-            "exp": now + tokens.LIFETIME_SECONDS,
+            "iat": begin,
+            "exp": begin + tokens.LIFETIME_SECONDS,
             "jti": secrets.token_hex(16),
             **asked,
         }
-        return {name: value for name, value in good.items() if not _fits(found.get(name), value)}
+        kept = {name: value for name, value in found.items() if _fits(value, good.get(name))}
+        return {**good, **kept}
 
-    _change_claims(filled)
+    replace(tokens.TokenVerifier, "_verified_claims", filled)
 
 
 def _fits(value: object, good: object) -> bool:

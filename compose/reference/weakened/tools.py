@@ -65,8 +65,10 @@ def policy_tools() -> None:
 
 @control("path-names")
 def path_names() -> None:
-    """A path is decoded, made plain, and cut at slashes: then it is what it is."""
+    """A path is decoded, made plain, cut at slashes and opened: then it is what it is."""
     from services.executor.tools import sandbox
+
+    _follow_links()  # /proc/self is one
 
     def split(text: str) -> tuple[str, ...]:
         data = text.encode("utf-8", "surrogatepass")
