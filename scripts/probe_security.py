@@ -70,8 +70,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def reservations(options: argparse.Namespace, _stack: Stack) -> list[str]:
-    """Why a run with these arguments is real, but can't count for a release (G7)."""
+def reservations(options: argparse.Namespace, stack: Stack) -> list[str]:
+    """Why a run with these arguments is real, but can't count for a release (G7).
+
+    Raises:
+        ConfigurationError: a corpus is broken: said before anything starts.
+        UsageError: no case is left.
+    """
+    from security.measuring import chosen_cases
+
+    chosen_cases(options, stack)
     chosen = [*options.family, *options.control, *options.case]
     reasons = {
         f"shortened: only {', '.join(chosen)}": bool(chosen),

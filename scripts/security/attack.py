@@ -76,7 +76,10 @@ class Attacker:
             return CaseResult(case, NOT_RUN, expected, str(problem))
         except VacuousError as problem:
             seconds = round(time.monotonic() - begun, 6)
-            return CaseResult(case, VACUOUS, expected, str(problem), seconds=seconds)
+            checks = checks_of(case, self._security)
+            return CaseResult(
+                case, VACUOUS, expected, str(problem), seconds=seconds, checks=checks
+            )
         got = "; ".join(f"{item.kind}: {item.text}" for item in problems[:4]) or _statuses(exchanges)
         return CaseResult(
             case,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PLACE_NAMES = frozenset({"state", "here", "caller"})
 CLAIM_NAMES = frozenset(
-    {"caller", "audience", "now", "expires", "nonce", "method", "path", "query", "body_sha256"}
-    | {"key_id", "target"}
+    {"caller", "audience", "now", "expires", "nonce", "method", "path", "query", "body_digest"}
+    | {"key_id", "raw_path"}
 )
 COMMAND_NAMES = frozenset({"python", "state", "here", "control", "service"})
 

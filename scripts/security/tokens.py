@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from security.places import NotHadError
 from stack.placeholders import fill_value
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ class Forger:
         Raises:
             ScriptError: the key of the caller can't be had.
         """
+        shape = str(token.get("template", "{token}"))
         if name := token.get("reuse"):
-            return self._kept[name]
-        signed = token.get("body", body)
-        signed = signed if isinstance(signed, bytes) else json.dumps(signed).encode()
+            return shape.replace("{token}", self._kept[name])
+        signed = body
+        if "body" in token:
+            signed = b"" if token["body"] is None else json.dumps(token["body"]).encode()
         values = self._values(
             token["caller"],
             token.get("audience", audience),
@@ -71,7 +74,7 @@ class Forger:
         self.issued.add(text)
         if name := token.get("keep"):
             self._kept[name] = text
-        return text
+        return shape.replace("{token}", text)
 
     def _values(
         self, caller: str, audience: str, method: str, target: str, body: bytes
@@ -86,14 +89,16 @@ class Forger:
             "nonce": secrets.token_hex(16),
             "method": method.upper(),
             "path": unquote(path),
+            "raw_path": path,
             "query": query,
-            "target": target,
-            "body_sha256": hashlib.sha256(body).hexdigest(),
+            "body_digest": hashlib.sha256(body).hexdigest(),
         }
 
     def _encode(self, token: Mapping[str, Any], values: dict[str, Any]) -> str:
-        key = self._key(token.get("key", values["caller"]), token.get("sign", "own"))
-        values["key_id"] = key_id(key)
+        owner = token.get("key", values["caller"])
+        key = self._key(owner, token.get("sign", "own"))
+        # Whoever forges a token copies the name of a real key.
+        values["key_id"] = self._load(token.get("key_id", owner)).id
         header = {"alg": key.algorithm, "typ": "JWT", **self._plan.token_header}
         header = changed(fill_value(header, values), token.get("header", {}), values["now"])
         claims = fill_value(dict(self._plan.claims), values)
@@ -103,8 +108,10 @@ class Forger:
         if tampered := token.get("tamper"):
             claims = changed(claims, tampered, values["now"])
             first = f"{encode_json(header)}.{encode_json(claims)}"
-        text = f"{first}.{signature}"
-        return str(token.get("template", "{token}")).replace("{token}", text)
+        return f"{first}.{signature}"
+
+    def _load(self, caller: str) -> Key:
+        return Key.load(self._read(self._plan.private_key, caller))
 
     def _key(self, caller: str, sign: str) -> Key:
         if sign == "other":
@@ -114,21 +121,38 @@ class Forger:
         if sign in {"empty", "garbage"}:
             signature = b"" if sign == "empty" else GARBAGE
             return Key("none" if sign == "empty" else "EdDSA", lambda _: signature)
-        own = Key.load(self._read(self._plan.private_key, caller))
+        own = self._load(caller)
         if sign == "own":
             return own
-        public = own.public_pem or b""
-        return Key("HS256", lambda data: hmac.digest(public, data, "sha256"))
+        return Key("HS256", lambda data: hmac.digest(own.public_pem, data, "sha256"))
 
 
 class Key:
     """Something that signs, under the name that its algorithm has in tokens (RFC 7518)."""
 
     def __init__(
-        self, algorithm: str, sign: Callable[[bytes], bytes], public_pem: bytes | None = None
+        self,
+        algorithm: str,
+        sign: Callable[[bytes], bytes],
+        public_pem: bytes = b"",
+        members: Mapping[str, str] | None = None,
     ) -> None:
-        """See `load` and `generate`."""
+        """See `load` and `generate`.
+
+        Args:
+            algorithm: its name.
+            sign: makes the bytes of a signature.
+            public_pem: the public half, for whoever takes it for a secret.
+            members: the JSON Web Key that the thumbprint is made of (RFC 7638).
+        """
         self.algorithm, self.sign, self.public_pem = algorithm, sign, public_pem
+        self._members = dict(members or {})
+
+    @property
+    def id(self) -> str:
+        """The thumbprint of the public key (RFC 7638)."""
+        canonical = json.dumps(self._members, separators=(",", ":"), sort_keys=True)
+        return encode_bytes(hashlib.sha256(canonical.encode("ascii")).digest())
 
     @classmethod
     def generate(cls) -> Key:
@@ -139,42 +163,45 @@ class Key:
 
     @classmethod
     def load(cls, pem: bytes) -> Key:
-        """A private key in PEM."""
+        """A private key in PEM.
+
+        Raises:
+            NotHadError: it is none of Ed25519 or P-256.
+        """
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         return cls.of(load_pem_private_key(pem, password=None))
 
     @classmethod
     def of(cls, private: Any) -> Key:  # noqa: ANN401 - any private key of cryptography
-        """A private key of cryptography: Ed25519, P-256 or RSA."""
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+        """A private key of cryptography: Ed25519 or P-256."""
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-        public = private.public_key().public_bytes(
-            Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-        )
+        public = private.public_key()
+        pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         if isinstance(private, ed25519.Ed25519PrivateKey):
-            return cls("EdDSA", private.sign, public)
-        if isinstance(private, ec.EllipticCurvePrivateKey):
-
-            def sign(data: bytes) -> bytes:
-                pair = decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
-                return b"".join(number.to_bytes(32, "big") for number in pair)
-
-            return cls("ES256", sign, public)
-        return cls(
-            "RS256", lambda data: private.sign(data, padding.PKCS1v15(), hashes.SHA256()), public
-        )
+            raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+            members = {"crv": "Ed25519", "kty": "OKP", "x": encode_bytes(raw)}
+            return cls("EdDSA", private.sign, pem, members)
+        if not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise NotHadError(f"expected a key of Ed25519 or P-256, got {type(private).__name__}")
+        numbers = public.public_numbers()
+        point = {name: encode_bytes(getattr(numbers, name).to_bytes(32, "big")) for name in "xy"}
+        return cls("ES256", _ecdsa(private), pem, {"crv": "P-256", "kty": "EC", **point})
 
 
-def key_id(key: Key) -> str:
-    """The first 16 hex digits of the SHA-256 of the public key's DER; "" without one."""
-    if not key.public_pem:
-        return ""
-    lines = key.public_pem.decode("ascii").splitlines()[1:-1]
-    return hashlib.sha256(base64.b64decode("".join(lines))).hexdigest()[:16]
+def _ecdsa(private: Any) -> Callable[[bytes], bytes]:  # noqa: ANN401
+    """A signature as two numbers side by side (RFC 7518)."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+    def sign(data: bytes) -> bytes:
+        pair = decode_dss_signature(private.sign(data, ec.ECDSA(hashes.SHA256())))
+        return b"".join(number.to_bytes(32, "big") for number in pair)
+
+    return sign
 
 
 def changed(base: Mapping[str, Any], change: Mapping[str, Any], now: float) -> dict[str, Any]:

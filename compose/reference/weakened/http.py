@@ -65,7 +65,8 @@ def path_override() -> None:
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
             headers = dict(scope.get("headers", ()))
             inside = any(name in headers for name in _INSIDE)
-            if scope["type"] == "http" and not inside and b"authorization" not in headers:
+            outside = not inside and b"authorization" not in headers
+            if scope["type"] == "http" and outside and scope["path"].startswith("/api/"):
                 scope["path"] = "/not-for-you"
             await super().__call__(scope, receive, send)
 

@@ -4,51 +4,78 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import time
+from dataclasses import replace as changed
 from typing import Any
 
-import jwt
-from services.kit import tokens
+from services.kit import door, nonces, tokens
 from weakened.registry import control, replace
 
-_Claims = dict[str, Any]
+_SPENT_SECONDS = 60.0
 
 
-def _change_claims(change: Any) -> None:  # noqa: ANN401 - (verifier, claims) -> claims
-    """Let `change` correct the claims of every token before they are judged."""
-    verified = tokens.TokenVerifier._verified_claims  # noqa: SLF001 - switched off from outside
+def _change_claims(change: Any) -> None:  # noqa: ANN401 - (verifier, target) -> members
+    """Let `change` correct the claims of every token before they are held against the request."""
+    examine: Any = tokens.TokenVerifier.examine
+    signed: Any = tokens.TokenVerifier._signed_claims  # noqa: SLF001 - switched off from outside
+    asked: list[Any] = []
 
-    def corrected(self: Any, token: str) -> _Claims:  # noqa: ANN401 - the verifier
-        return {**(found := verified(self, token)), **change(self, found)}
+    def noted(self: Any, token: str, target: Any) -> Any:  # noqa: ANN401
+        asked[:] = [target]
+        return examine(self, token, target)
 
-    replace(tokens.TokenVerifier, "_verified_claims", corrected)
+    def corrected(self: Any, token: str) -> Any:  # noqa: ANN401
+        return changed(signed(self, token), **change(self, asked[0]))
 
-
-def _remember_request() -> dict[str, str]:
-    """The method and path of the request whose token is being judged."""
-    asked: dict[str, str] = {}
-    verify = tokens.TokenVerifier.verify
-
-    def noted(self: Any, token: str, method: str, path: str) -> str:  # noqa: ANN401
-        asked.update(method=method.upper(), path=tokens.signed_path(path))
-        return verify(self, token, method, path)
-
-    replace(tokens.TokenVerifier, "verify", noted)
-    return asked
+    replace(tokens.TokenVerifier, "examine", noted)
+    replace(tokens.TokenVerifier, "_signed_claims", corrected)
 
 
-def _unverified(token: str) -> _Claims:
-    """What a token says, read by hand: a library would still look at its header."""
+def _unverified(token: str) -> bytes:
+    """What a token says, read by hand."""
     part = token.split(".")[1]
-    found: _Claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    return found
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 @control("service-token-signature")
 def signature() -> None:
-    """Nobody looks at the signature, nor at the algorithm."""
-    replace(tokens.TokenVerifier, "_verified_claims", lambda _self, token: _unverified(token))
+    """Nobody looks at the signature, the header or the key."""
+
+    def unsigned(_self: object, token: str) -> Any:  # noqa: ANN401
+        return tokens._claims(_unverified(token))  # noqa: SLF001
+
+    replace(tokens.TokenVerifier, "_signed_claims", unsigned)
+
+
+@control("service-token-header")
+def header() -> None:
+    """Of the header only the key's name is looked at."""
+
+    def key_id(token: str) -> str:
+        part = token.partition(".")[0]
+        return str(json.loads(base64.urlsafe_b64decode(part + "==")).get("kid"))
+
+    replace(tokens, "_key_id", key_id)
+
+    def without_header(token: str, key: Any, _algorithms: Any) -> bytes:  # noqa: ANN401
+        first, second, third = token.split(".")
+        key.verify(base64.urlsafe_b64decode(third + "=="), f"{first}.{second}".encode())
+        return _unverified(token)
+
+    replace(tokens._SIGNATURES, "decode", without_header)  # noqa: SLF001
+
+
+@control("service-token-single")
+def single() -> None:
+    """Of several tokens the last one counts."""
+    admit: Any = door.ServiceTokenMiddleware._admit  # noqa: SLF001
+
+    async def last(self: Any, scope: Any, found: Any, receive: Any) -> Any:  # noqa: ANN401
+        return await admit(self, scope, found[-1:], receive)
+
+    replace(door.ServiceTokenMiddleware, "_admit", last)
 
 
 @control("service-token-audience")
@@ -60,60 +87,76 @@ def audience() -> None:
 @control("service-token-method")
 def method() -> None:
     """A token for another method is good, too."""
-    asked = _remember_request()
-    _change_claims(lambda _self, _: {"method": asked["method"]})
+    _change_claims(lambda _, target: {"method": target.method.upper()})
 
 
 @control("service-token-path")
 def path() -> None:
     """A token for another path is good, too."""
-    asked = _remember_request()
-    _change_claims(lambda _self, _: {"path": asked["path"]})
+    _change_claims(lambda _, target: {"path": target.path})
+
+
+@control("service-token-query")
+def query() -> None:
+    """A token for another query is good, too."""
+    _change_claims(lambda _, target: {"query": target.query})
+
+
+@control("service-token-body")
+def body() -> None:
+    """A token for another body is good, too."""
+    accept: Any = tokens.TokenVerifier.accept
+
+    def any_body(self: Any, claims: Any, digest: str) -> Any:  # noqa: ANN401
+        return accept(self, changed(claims, body_sha256=digest), digest)
+
+    replace(tokens.TokenVerifier, "accept", any_body)
 
 
 @control("service-token-time")
 def times() -> None:
     """A token is good for ever, and before its time."""
-    replace(tokens.TokenVerifier, "_check_times", lambda _self, _claims, _now: None)
+    replace(tokens.TokenVerifier, "_check_times", lambda _self, _claims: None)
+    spend: Any = nonces.NonceStore.spend
+
+    def spend_now(self: Any, nonce: bytes, _issued: float, _seconds: float) -> Any:  # noqa: ANN401
+        return spend(self, nonce, time.time(), _SPENT_SECONDS)
+
+    replace(nonces.NonceStore, "spend", spend_now)
 
 
 @control("service-token-replay")
 def replay() -> None:
     """A token is good as often as it is sent, also after a restart."""
-    replace(tokens._NonceStore, "spend", lambda _self, _nonce, _now, _until: None)  # noqa: SLF001
-    check_times = tokens.TokenVerifier._check_times  # noqa: SLF001
-
-    def without_start(self: Any, claims: _Claims, now: float) -> None:  # noqa: ANN401
-        self._not_before = 0.0
-        check_times(self, claims, now)
-
-    replace(tokens.TokenVerifier, "_check_times", without_start)
+    replace(nonces.NonceStore, "spend", lambda _self, _nonce, _issued, _seconds: "new")
 
 
 @control("service-token-claims")
 def claims() -> None:
-    """What is missing, or of another type, is taken for good."""
-    asked = _remember_request()
+    """What is missing, unknown or of another type is taken for good."""
 
-    def filled(self: Any, token: str) -> _Claims:  # noqa: ANN401
-        found = _unverified(token)
-        jwt.PyJWS().decode(token, self._keys[found["iss"]], algorithms=[tokens.ALGORITHM])
-        begin = found.get("iat")
-        begin = begin if isinstance(begin, float) else time.time()
-        good: _Claims = {
-            "aud": self._service,
+    def filled(payload: bytes) -> Any:  # noqa: ANN401
+        found = json.loads(payload)
+        begin = found["iat"] if isinstance(found.get("iat"), float) else time.time()
+        good: dict[str, Any] = {
+            "iss": "gateway",
+            "aud": "executor",
             "iat": begin,
             "exp": begin + tokens.LIFETIME_SECONDS,
             "jti": secrets.token_hex(16),
-            **asked,
+            "method": "POST",
+            "path": "/internal/actions",
+            "query": "",
+            "body_sha256": found.get("body_sha256", ""),
         }
-        kept = {name: value for name, value in found.items() if _fits(value, good.get(name))}
-        return {**good, **kept}
+        kept = {name: found[name] for name, value in good.items() if _fits(found.get(name), value)}
+        return tokens.Claims(**{**good, **kept})
 
-    replace(tokens.TokenVerifier, "_verified_claims", filled)
+    replace(tokens, "_claims", filled)
 
 
 def _fits(value: object, good: object) -> bool:
     if isinstance(good, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, str) and (len(value) == len(str(good)) or value == good)
+    is_nonce = isinstance(good, str) and re.fullmatch("[0-9a-f]{32}", good) is not None
+    return isinstance(value, str) and (not is_nonce or len(value) == len(str(good)))
