@@ -67,8 +67,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def reservations(options: argparse.Namespace, _stack: Stack) -> list[str]:
-    """Why a run with these arguments is real, but can't count for a release (G7)."""
+def reservations(options: argparse.Namespace, stack: Stack) -> list[str]:
+    """Why a run with these arguments is real, but can't count for a release (G7).
+
+    Raises:
+        ConfigurationError: the stack file does not say how to fuzz it.
+    """
+    if stack.security is None:
+        raise ConfigurationError(
+            f"{stack.file}: expected the section security, got none: docs/security-probe.md"
+        )
     if options.requests >= REQUESTS:
         return []
     return [f"shortened: {options.requests} requests an operation, expected {REQUESTS}"]
@@ -80,10 +88,7 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
     from security.probe import Probe
 
     security = runtime.stack.security
-    if security is None:
-        raise ConfigurationError(
-            f"{runtime.stack.file}: expected the section security, got none: docs/security-probe.md"
-        )
+    assert security is not None  # noqa: S101 - `reservations` has refused none
     with recorder.step("start for fuzzing") as step:
         start(runtime, recorder, step)
     with Probe(runtime, security) as probe:

@@ -24,7 +24,6 @@ class ServiceTokens:
     claims: Mapping[str, Any]
     token_header: Mapping[str, Any]
     private_key: Mapping[str, str]
-    public_key: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,6 @@ def _tokens(value: Mapping[str, Any] | None) -> ServiceTokens | None:
         claims=value["claims"],
         token_header=value.get("token_header", {}),
         private_key=value["private_key"],
-        public_key=value.get("public_key", {}),
     )
 
 
@@ -108,7 +107,6 @@ def _placeholder_problems(
         (tokens.get("claims"), ("service_tokens", "claims"), CLAIM_NAMES),
         (tokens.get("token_header"), ("service_tokens", "token_header"), CLAIM_NAMES),
         (tokens.get("private_key"), ("service_tokens", "private_key"), PLACE_NAMES),
-        (tokens.get("public_key"), ("service_tokens", "public_key"), PLACE_NAMES),
     ):
         for place, name in unknown_placeholders(part, known, ("security", *where)):
             expected = ", ".join(f"{{{one}}}" for one in sorted(known)) or "none"

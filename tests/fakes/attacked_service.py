@@ -119,35 +119,7 @@ OPERATIONS = {
     "/state": state,
     "/hold": hold,
 }
-DOCUMENT = {
-    "openapi": "3.1.0",
-    "paths": {
-        "/state": {
-            "post": {
-                "security": [{"Key": []}],
-                "requestBody": {
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Id"}}}
-                },
-            }
-        },
-        "/read": {
-            "post": {
-                "security": [{"Key": []}],
-                "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
-            }
-        },
-        "/healthz": {"get": {}},
-    },
-    "components": {
-        "schemas": {
-            "Id": {
-                "type": "object",
-                "required": ["id"],
-                "properties": {"id": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 20}},
-            }
-        }
-    },
-}
+DOCUMENT = json.loads(Path(__file__).with_name("attacked_openapi.json").read_text("utf-8"))
 
 
 class Handler(BaseHTTPRequestHandler):

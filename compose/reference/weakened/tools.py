@@ -12,54 +12,79 @@ from urllib.parse import unquote_to_bytes
 
 from weakened.registry import control, replace
 
-_ANYTHING = r"[\s\S]*"
+_PLAIN_PATH = {"PATH": "/usr/bin:/bin"}
+
+
+def _allow(*reasons: str) -> None:
+    """The policy allows what it denies for one of these reasons."""
+    from services.executor.policy.rego import Decision
+    from services.executor.tools import decisions
+
+    judge: Any = decisions.judge
+
+    def judge_weakly(loaded: Any, question: Any) -> Any:  # noqa: ANN401 - a policy, a decision
+        found = judge(loaded, question)
+        if found.allow or found.reason not in reasons:
+            return found
+        return Decision(allow=True, reason="weakened", use="arguments")
+
+    replace(decisions, "judge", judge_weakly)
+
+
+def _start_with(environment: dict[str, str] | None, shell: Any = None) -> None:  # noqa: ANN401
+    """Programs start without the sandbox's layers; `shell` makes the command of an argv."""
+    from services.executor.tools import shell as tool
+
+    def start(prepared: Any, _profile: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
+        command = shell(prepared.argv) if shell else prepared.argv
+        return subprocess.Popen(
+            command,
+            stdin=prepared.standard_input,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=prepared.folder,
+            env=environment,
+            start_new_session=True,
+        )
+
+    replace(tool, "_start", start)
 
 
 @control("policy-programs")
 def policy_programs() -> None:
-    """Every program may run, not only those of the list."""
-    from services.executor.tools import policy
-
-    form_of = policy.ShellPolicy.form_of
-
-    def any_program(self: Any, argv: list[str]) -> Any:  # noqa: ANN401 - a policy, a form
-        if argv[0] in {entry.program for entry in self.commands}:
-            return form_of(self, argv)
-        return policy.Form(each=_ANYTHING, at_most=64)
-
-    replace(policy.ShellPolicy, "form_of", any_program)
+    """Every program may run, not only those of the list; nothing holds it."""
+    _allow("program_not_listed")
+    _start_with(_PLAIN_PATH)
 
 
 @control("policy-arguments")
 def policy_arguments() -> None:
-    """A program of the list may be called with any arguments."""
-    from services.executor.tools import policy
-
-    form_of = policy.ShellPolicy.form_of
-
-    def any_arguments(self: Any, argv: list[str]) -> Any:  # noqa: ANN401
-        if argv[0] in {entry.program for entry in self.commands}:
-            return policy.Form(each=_ANYTHING, at_most=64)
-        return form_of(self, argv)
-
-    replace(policy.ShellPolicy, "form_of", any_arguments)
+    """A program of the list may be called with any arguments; nothing holds it."""
+    _allow("arguments_not_listed", "text_not_plain")
+    _start_with(_PLAIN_PATH)
 
 
 @control("policy-tools")
 def policy_tools() -> None:
     """A tool that nobody has listed runs what it is given."""
-    from services.executor.tools import routes
+    from services.executor.tools import questions, routes
     from services.executor.tools.schemas import ActionAnswer
 
-    known = {"shell", "file", "browser"}
+    _allow("tool_not_listed")
+    parse: Any = questions.parse
     run: Any = routes._run  # noqa: SLF001 - switched off from outside
 
-    async def run_anything(action: Any, *rest: Any) -> Any:  # noqa: ANN401
-        if action.tool in known:
-            return await run(action, *rest)
-        exec(str(action.arguments.get("code", "")), {})  # noqa: S102 - that is the weakness
-        return ActionAnswer(outcome="completed", tool=action.tool, output="")
+    def parse_anything(tool: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+        found = parse(tool, arguments)
+        return str(arguments.get("code", "")) if found is None else found
 
+    async def run_anything(arguments: Any, *rest: Any) -> Any:  # noqa: ANN401
+        if not isinstance(arguments, str):
+            return await run(arguments, *rest)
+        exec(arguments, {})  # noqa: S102 - that is the weakness
+        return ActionAnswer(outcome="completed", tool="unlisted", output="")
+
+    replace(questions, "parse", parse_anything)
     replace(routes, "_run", run_anything)
 
 
@@ -91,7 +116,7 @@ def _follow_links() -> None:
         where, descriptor = self.at(name)
         try:
             return os.stat(where, dir_fd=descriptor)
-        except FileNotFoundError as problem:
+        except OSError as problem:
             raise sandbox.NotThereError("nothing there") from problem
 
     replace(sandbox._Folder, "status", status)  # noqa: SLF001
@@ -104,6 +129,7 @@ def _open_links() -> None:
     for name in ("_FOLDER", "_READ", "_CREATE"):
         flags: int = getattr(sandbox, name)
         replace(sandbox, name, flags & ~os.O_NOFOLLOW)
+    replace(sandbox, "open_beneath", os.open)
 
 
 @control("sandbox-links")
@@ -144,42 +170,14 @@ def sandbox_devices() -> None:
 @control("shell-argv")
 def shell_argv() -> None:
     """Programs of the list are called through a shell, with any arguments."""
-    from services.executor.tools import shell
-
-    policy_arguments()
-
-    def start(prepared: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-        return subprocess.Popen(  # noqa: S602 - that is the weakness
-            " ".join(prepared.argv),
-            shell=True,
-            stdin=prepared.standard_input,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=prepared.folder,
-            env={"PATH": "/usr/bin:/bin"},
-            start_new_session=True,
-        )
-
-    replace(shell, "_start", start)
+    _allow("arguments_not_listed", "text_not_plain")
+    _start_with(_PLAIN_PATH, lambda argv: ["/bin/sh", "-c", " ".join(argv)])
 
 
 @control("shell-environment")
 def shell_environment() -> None:
     """Programs inherit the executor's environment, secrets and all."""
-    from services.executor.tools import shell
-
-    def start(prepared: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-        program = ["/bin/sh", "-c", 'sleep 0.1; exec "$@"', "sh", *prepared.argv]
-        return subprocess.Popen(
-            program,
-            stdin=prepared.standard_input,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=prepared.folder,
-            start_new_session=True,
-        )
-
-    replace(shell, "_start", start)
+    _start_with(None, lambda argv: ["/bin/sh", "-c", 'sleep 0.1; exec "$@"', "sh", *argv])
 
 
 @control("shell-output")
@@ -189,8 +187,8 @@ def shell_output() -> None:
 
     collect: Any = shell._collect  # noqa: SLF001
 
-    def collect_all(process: Any, policy: Any) -> Any:  # noqa: ANN401
-        return collect(process, policy.model_copy(update={"output_limit_bytes": 1 << 24}))
+    def collect_all(process: Any, limits: Any) -> Any:  # noqa: ANN401
+        return collect(process, limits.model_copy(update={"output_limit_bytes": 1 << 24}))
 
     replace(shell, "_collect", collect_all)
 
@@ -202,9 +200,9 @@ def file_size() -> None:
 
     run: Any = files.run
 
-    def run_large(policy: Any, *rest: Any) -> Any:  # noqa: ANN401
+    def run_large(limits: Any, *rest: Any) -> Any:  # noqa: ANN401
         larger = {"size_limit_bytes": 1 << 24, "entries_limit": 100_000}
-        return run(policy.model_copy(update=larger), *rest)
+        return run(limits.model_copy(update=larger), *rest)
 
     replace(files, "run", run_large)
 
@@ -215,7 +213,12 @@ def allowed_hosts() -> None:
     from services.executor import hosts
 
     replace(hosts, "check_url", lambda _url, _allowed: None)
-    from services.executor import fetch
+    from services.executor import detour, fetch
+
+    async def any_address(host: str, _port: int) -> str:
+        return host
+
+    replace(detour, "checked_address", any_address)
 
     once: Any = fetch.Fetcher.fetch
 
