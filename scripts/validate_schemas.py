@@ -35,6 +35,7 @@ DATA = (
     ("scripts/rules/mutation.yaml", "mutation"),
     ("scripts/rules/waivers.yaml", "waivers"),
     ("compose/**/stack.yaml", "stack"),
+    ("compose/**/security/*.yaml", "security_corpus"),
     ("compose/**/contract.lock.yaml", "contract"),
 )
 # A keyword below which the keys are names of somebody, not keywords.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probe_security
@@ -20,6 +19,7 @@ from stack.runtime import open_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from security.model import CaseResult
 
@@ -262,7 +262,9 @@ BROKEN: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), [row[1:] for row in BROKEN], ids=[r[0] for r in BROKEN])
+@pytest.mark.parametrize(
+    ("change", "said"), [row[1:] for row in BROKEN], ids=[r[0] for r in BROKEN]
+)
 def test_a_broken_corpus_is_refused_in_one_line(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:

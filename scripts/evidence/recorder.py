@@ -103,9 +103,7 @@ class Recorder:
         """Open the trace."""
         runtime = str(self.envelope["runtime"])
         rehearsal, parts = self.rehearsal, self.parts
-        self.criteria = criteria.load_criteria(
-            self.gate, runtime, rehearsal=rehearsal, parts=parts
-        )
+        self.criteria = criteria.load_criteria(self.gate, runtime, rehearsal=rehearsal, parts=parts)
         self._not_judged = criteria.unseen(self.gate, runtime, rehearsal=rehearsal, parts=parts)
         self.trace = Trace(self.folder)
         self.trace.add("run started", run_id=self.folder.run_id, **self.envelope)

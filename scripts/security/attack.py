@@ -55,6 +55,7 @@ class Attacker:
         self,
         runtime: Runtime,
         security: Security,
+        *,
         places: Places,
         speaker: Speaker,
         listener: Listener,
@@ -77,10 +78,10 @@ class Attacker:
         except VacuousError as problem:
             seconds = round(time.monotonic() - begun, 6)
             checks = checks_of(case, self._security)
-            return CaseResult(
-                case, VACUOUS, expected, str(problem), seconds=seconds, checks=checks
-            )
-        got = "; ".join(f"{item.kind}: {item.text}" for item in problems[:4]) or _statuses(exchanges)
+            return CaseResult(case, VACUOUS, expected, str(problem), seconds=seconds, checks=checks)
+        got = "; ".join(f"{item.kind}: {item.text}" for item in problems[:4]) or _statuses(
+            exchanges
+        )
         return CaseResult(
             case,
             outcome,
@@ -248,9 +249,7 @@ class _Attempt:
                 named = named.replace(path, f"{{{name}}}")
             yield named
 
-    def _send(
-        self, ready: Ready, expect: Mapping[str, Any]
-    ) -> tuple[list[Exchange], str | None]:
+    def _send(self, ready: Ready, expect: Mapping[str, Any]) -> tuple[list[Exchange], str | None]:
         copies, times = self._case.attack.get("copies", 1), self._case.attack.get("times", 1)
         meanwhile = expect.get("meanwhile")
         if copies == 1 and not meanwhile:

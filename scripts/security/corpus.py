@@ -96,7 +96,9 @@ def _case(document: Document, index: int, row: Mapping[str, Any]) -> Case:
         if name not in corpus.get("templates", {}):
             _refuse(document, index, f"expected a template of this file, got {name!r}")
         whole = merge(corpus["templates"][name], whole)
-    if missing := [key for key in ("id", "control", "source", "says", "attack") if key not in whole]:
+    if missing := [
+        key for key in ("id", "control", "source", "says", "attack") if key not in whole
+    ]:
         _refuse(document, index, f"expected the key {missing[0]!r}, in the row or its template")
     bulk = whole.get("bulk", {"text": "", "times": 0})
     return Case(

@@ -166,15 +166,14 @@ class Fuzzer:
         return request
 
     def _values(self, operation: Operation, maker: Maker) -> dict[str, str]:
-        """Values of parameters: real ids where the stack file says how, else what was made before."""
+        """Values of parameters: real ids where the stack file says how, else earlier ones."""
         needed = {item["name"] for item in operation.parameters if item.get("required")}
         wanted = needed | {name for name in self._fuzz.parameters if self._is_used(operation, name)}
         earlier = self._earlier(operation)
         values = {}
         for name in sorted(wanted):
-            schema = next(
-                (i.get("schema", {}) for i in operation.parameters if i["name"] == name), {}
-            )
+            named = (item for item in operation.parameters if item["name"] == name)
+            schema: Mapping[str, Any] = next(named, {}).get("schema", {})
             if name in self._fuzz.parameters:
                 values[name] = self._real(name)
             elif name in earlier:
@@ -199,7 +198,9 @@ class Fuzzer:
     def _real(self, name: str) -> str:
         maker = self._fuzz.parameters[name]
         request = {key: value for key, value in maker.items() if key != "pointer"}
-        inner = {other: self._real(other) for other in self._fuzz.parameters if _names(maker, other)}
+        inner = {
+            other: self._real(other) for other in self._fuzz.parameters if _names(maker, other)
+        }
         found = self._speaker.ready(request, inner).send()
         value = pointer(read_json(found.answers[0]), maker["pointer"]) if found.answers else None
         return str(value)
@@ -295,9 +296,7 @@ def figures(rows: list[Row]) -> dict[str, Any]:
         ),
         "requests": sum(row.requests for row in rows),
         "fewest_requests": min((row.requests for row in rows), default=0),
-        "errors_5xx": sum(
-            count for status, count in statuses.items() if status.startswith("5")
-        ),
+        "errors_5xx": sum(count for status, count in statuses.items() if status.startswith("5")),
         "no_answer": statuses["closed"],
         "leaks": sum("holds" in text for row in rows for text in row.problems),
         "findings": [_finding(row) for row in rows if row.problems or not row.reached],

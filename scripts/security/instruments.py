@@ -124,7 +124,12 @@ def _pids() -> Iterable[int]:
 
 def _arguments(pid: int) -> str:
     try:
-        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        return (
+            (PROC / str(pid) / "cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode("utf-8", "replace")
+        )
     except OSError:
         return _slow_arguments(pid) if not PROC.is_dir() else ""
 

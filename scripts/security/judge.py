@@ -111,9 +111,7 @@ def _text_problems(
         yield Problem("text", "the answer holds a stack trace or an internal error")
 
 
-def _answer_problems(
-    expect: Mapping[str, Any], exchanges: Sequence[Exchange]
-) -> Iterator[Problem]:
+def _answer_problems(expect: Mapping[str, Any], exchanges: Sequence[Exchange]) -> Iterator[Problem]:
     answers = [answer for item in exchanges for answer in item.answers]
     for answer in answers:
         for name, wanted in expect.get("headers", {}).items():
@@ -148,9 +146,7 @@ def read_json(answer: Answer) -> Any:  # noqa: ANN401 - the JSON edge
         return None
 
 
-def _count_problems(
-    expect: Mapping[str, Any], exchanges: Sequence[Exchange]
-) -> Iterator[Problem]:
+def _count_problems(expect: Mapping[str, Any], exchanges: Sequence[Exchange]) -> Iterator[Problem]:
     most = expect.get("answers_at_most")
     got = max((len(item.answers) for item in exchanges), default=0)
     if most is not None and got > most:

@@ -160,7 +160,9 @@ class Maker:
     def _number(self, schema: Mapping[str, Any]) -> int:
         lowest = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
         highest = schema.get("maximum", schema.get("exclusiveMaximum", lowest + 10))
-        return int(self._random.choice([lowest, min(lowest + 1, highest), min(lowest + 7, highest)]))
+        return int(
+            self._random.choice([lowest, min(lowest + 1, highest), min(lowest + 7, highest)])
+        )
 
     def _text(self, schema: Mapping[str, Any]) -> str:
         fits = [text for text in self._texts() if _fits(schema, text)]
@@ -193,7 +195,17 @@ ODD: tuple[Any, ...] = (
     *(None, True, False, [], {}, [[]], {"": ""}, {"__proto__": {}}, _NEST, ["a"] * 1000),
 )
 RAW = (
-    *("", "{", "[" * 1000, "nul", "NaN", '{"a": Infinity}', '{"a": 1, "a": 2}', '"\\ud800"', "1e999"),
+    *(
+        "",
+        "{",
+        "[" * 1000,
+        "nul",
+        "NaN",
+        '{"a": Infinity}',
+        '{"a": 1, "a": 2}',
+        '"\\ud800"',
+        "1e999",
+    ),
     *("\udcff\udcfe", "\ufeff{}", "{}{}", "'a'", '{"a": ' + "9" * 5000 + "}", "[1,]", "\0"),
 )
 

@@ -107,7 +107,7 @@ def snapshot(path: Path) -> dict[str, str]:
 def _fingerprint(path: Path, status: os.stat_result) -> str:
     kind = stat.filemode(status.st_mode)
     if stat.S_ISLNK(status.st_mode):
-        return f"{kind} {os.readlink(path)}"
+        return f"{kind} {path.readlink()}"
     if not stat.S_ISREG(status.st_mode):
         return kind
     try:

@@ -36,7 +36,12 @@ class Probe:
         self.speaker = Speaker(runtime.stack, security, runtime.secrets, self.forger)
         self.never = self._never()
         self._attacker = Attacker(
-            runtime, security, self._places, self.speaker, self._listener, self.never
+            runtime,
+            security,
+            places=self._places,
+            speaker=self.speaker,
+            listener=self._listener,
+            never=self.never,
         )
 
     def __enter__(self) -> Self:

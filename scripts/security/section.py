@@ -95,9 +95,7 @@ def security_problems(
     yield from _placeholder_problems(value, secrets)
 
 
-def _placeholder_problems(
-    value: Mapping[str, Any], secrets: Collection[str]
-) -> Iterator[Trouble]:
+def _placeholder_problems(value: Mapping[str, Any], secrets: Collection[str]) -> Iterator[Trouble]:
     named = frozenset(f"secret:{name}" for name in secrets)
     tokens = value.get("service_tokens", {})
     for part, where, known in (

@@ -13,7 +13,7 @@ from common.cli import ConfigurationError, ScriptError
 from security.model import BYPASSED, VACUOUS, Case, CaseResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from security.model import Control, Security
     from stack.process import ProcessRuntime
@@ -42,14 +42,14 @@ class Row:
         return {
             "control": self.control,
             "cases": {item.case.id: item.outcome for item in self.results},
-            "got": {
-                item.case.id: item.got for item in self.results if item.outcome != BYPASSED
-            },
+            "got": {item.case.id: item.got for item in self.results if item.outcome != BYPASSED},
             "error": self.error,
         }
 
 
-def weakened_commands(security: Security, control: Control, names: Sequence[str]) -> dict[str, list[str]]:
+def weakened_commands(
+    security: Security, control: Control, names: Sequence[str]
+) -> dict[str, list[str]]:
     """The command of each service in which a control is switched off.
 
     Raises:
@@ -69,7 +69,7 @@ def weakened_commands(security: Security, control: Control, names: Sequence[str]
 
 
 class SelfTest:
-    """Starts a system once for each control, without it."""
+    """Starts a system, and its services again without one control after the other."""
 
     def __init__(
         self,
@@ -84,9 +84,14 @@ class SelfTest:
         self._run_cases, self._note = run_cases, note
 
     def run(self) -> list[Row]:
-        """A row for each control that the cases name or the stack file has."""
+        """A row for each control of the stack file.
+
+        Raises:
+            ScriptError: the system does not start, or not again.
+        """
         names = [item.name for item in self._runtime.services]
         rows = []
+        self._runtime.start()
         for control in self._security.controls:
             mine = [case for case in self._cases if case.control == control.id]
             row = self._one(control, mine, names)
@@ -98,14 +103,20 @@ class SelfTest:
         if not cases:
             return Row(control.id, (), "no case is for it")
         commands = weakened_commands(self._security, control, names)
-        self._runtime.programs.use_commands(commands)
         try:
-            self._runtime.start()
+            self._exchange(commands, commands)
             return Row(control.id, tuple(self._run_cases(cases)))
         except ScriptError as problem:
             return Row(control.id, (), str(problem))
         finally:
-            self._runtime.stop()
+            self._exchange(commands, {})
+
+    def _exchange(self, names: Iterable[str], commands: Mapping[str, Sequence[str]]) -> None:
+        """End these services and start them again, with these commands or their own."""
+        self._runtime.programs.use_commands(commands)
+        for name in names:
+            self._runtime.kill(name)
+            self._runtime.restart(name)
 
 
 def figures(rows: Sequence[Row]) -> dict[str, object]:

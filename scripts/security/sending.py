@@ -63,7 +63,8 @@ class Speaker:
         method, target = request.get("method", "GET"), fill(request.get("path", "/"), known)
         body = _body(request, known)
         if token := request.get("token"):
-            known["token"] = self._token(token, request["service"], method, target, body, known)
+            filled = fill_value(dict(token), known)
+            known["token"] = self._mint().forge(filled, request["service"], method, target, body)
         if "raw" in request:
             return Ready(url, encode(fill(request["raw"], known)), pause)
         lines = self._head(request, known, body)
@@ -72,22 +73,12 @@ class Speaker:
         head = "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""])
         return Ready(url, encode(head) + body, pause)
 
-    def _token(
-        self,
-        token: Mapping[str, Any],
-        audience: str,
-        method: str,
-        target: str,
-        body: bytes,
-        known: Mapping[str, Any],
-    ) -> str:
+    def _mint(self) -> Forger:
         if self._forger is None:
             raise NotHadError("the stack file has no security.service_tokens")
-        return self._forger.forge(fill_value(dict(token), known), audience, method, target, body)
+        return self._forger
 
-    def _head(
-        self, request: Mapping[str, Any], known: Mapping[str, Any], body: bytes
-    ) -> list[str]:
+    def _head(self, request: Mapping[str, Any], known: Mapping[str, Any], body: bytes) -> list[str]:
         """Header lines: ours, unless the request has one of that name."""
         given = [
             (name, fill(value, known))

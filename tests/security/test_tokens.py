@@ -1,8 +1,9 @@
-"""scripts/security/tokens.py: what is forged is what a case says, and nothing else is wrong with it."""
+"""scripts/security/tokens.py: what is forged is wrong where a case says so, and nowhere else."""
 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -111,8 +112,6 @@ def test_the_mac_is_made_with_the_public_key() -> None:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     first, _, signature = token.rpartition(".")
-    import hmac
-
     wanted = base64.urlsafe_b64encode(hmac.digest(public, first.encode(), "sha256"))
     assert signature == wanted.rstrip(b"=").decode()
     assert part(token, 0)["alg"] == "HS256"

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+
 from services.kit import access, door
 from weakened.registry import control, replace
 

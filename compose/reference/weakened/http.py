@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import sys
 import traceback
 from typing import Any
+
+import fastapi
 
 from weakened.registry import control, replace
 
@@ -146,7 +147,7 @@ def host_header() -> None:
     """A path with one slash too many is redirected, to whatever host the request names."""
     from services.kit import app
 
-    made: Any = app.FastAPI
+    made: Any = fastapi.FastAPI
 
     def redirecting(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         return made(*arguments, **{**options, "redirect_slashes": True})
@@ -263,7 +264,7 @@ def log_form() -> None:
     """Logs are lines of text with whatever was asked for in them; so are metrics."""
     from services.kit import logs, middleware
 
-    def plain(self: Any, record: logging.LogRecord) -> str:  # noqa: ANN401
+    def plain(self: Any, record: Any) -> str:  # noqa: ANN401
         fields = getattr(record, "fields", {})
         return f"{self._service} {record.getMessage()} {fields.get('route', '')}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import pydantic
+
 from weakened.registry import control, replace
 
 _BOUNDS = ("le", "ge", "max_length", "pattern")

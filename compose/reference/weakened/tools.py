@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -17,10 +18,11 @@ _PLAIN_PATH = {"PATH": "/usr/bin:/bin"}
 
 def _allow(*reasons: str) -> None:
     """The policy allows what it denies for one of these reasons."""
+    from services.executor.policy import store
     from services.executor.policy.rego import Decision
     from services.executor.tools import decisions
 
-    judge: Any = decisions.judge
+    judge: Any = store.judge
 
     def judge_weakly(loaded: Any, question: Any) -> Any:  # noqa: ANN401 - a policy, a decision
         found = judge(loaded, question)
@@ -53,7 +55,7 @@ def _start_with(environment: dict[str, str] | None, shell: Any = None) -> None: 
 @control("policy-programs")
 def policy_programs() -> None:
     """Every program may run, not only those of the list; nothing holds it."""
-    _allow("program_not_listed")
+    _allow("program_not_listed", "text_not_plain")
     _start_with(_PLAIN_PATH)
 
 
@@ -225,7 +227,8 @@ def allowed_hosts() -> None:
     async def fetch_anything(self: Any, url: str, strategy: Any) -> Any:  # noqa: ANN401
         if url.lower().startswith("file:"):
             path = Path("/" + url.partition(":")[2].lstrip("/"))
-            return fetch.Fetched(path.read_text("utf-8"), 200, url)
+            content = await asyncio.to_thread(path.read_text, "utf-8")
+            return fetch.Fetched(content, 200, url)
         return await once(self, url, strategy)
 
     replace(fetch.Fetcher, "fetch", fetch_anything)
