@@ -7,12 +7,24 @@ import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError
 from security.corpus import follow_up, twin_of
 from security.instruments import ProcessTable
-from security.judge import SERVER_ERRORS, SUCCESSES, Observed, json_problems, judge, read_json
+from security.judge import (
+    SUCCESSES,
+    Observed,
+    checks_of,
+    expected_of,
+    is_server_error,
+    json_problems,
+    judge,
+    read_json,
+    statuses_of,
+)
+from security.log_tail import LogTail
 from security.model import NOT_RUN, VACUOUS, Case, CaseResult
 from security.places import NotHadError, Planted, differences, remove, snapshot
 from stack.health import probe
@@ -39,11 +51,12 @@ class VacuousError(Exception):
     """The case could not show anything, because what has to work did not."""
 
 
-class Attacker:
-    """Runs cases against one started system.
+@dataclass(frozen=True)
+class Scene:
+    """What cases are run with.
 
     Args:
-        runtime: the system.
+        runtime: the started system.
         security: its section of the stack file.
         places: its files.
         speaker: sends in anybody's name.
@@ -51,35 +64,37 @@ class Attacker:
         never: texts that no answer may hold, by what they are called.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        security: Security,
-        *,
-        places: Places,
-        speaker: Speaker,
-        listener: Listener,
-        never: Mapping[str, str],
-    ) -> None:
+    runtime: Runtime
+    security: Security
+    places: Places
+    speaker: Speaker
+    listener: Listener
+    never: Mapping[str, str]
+
+
+class Attacker:
+    """Runs cases against one started system."""
+
+    def __init__(self, scene: Scene) -> None:
         """Nothing is sent yet."""
-        self._runtime, self._security, self._places = runtime, security, places
-        self._speaker, self._listener, self._never = speaker, listener, never
+        self._scene = scene
         self.canaries: list[str] = []
 
     def run(self, case: Case) -> CaseResult:
         """Run a case to its end, whatever the system does."""
         begun = time.monotonic()
-        expected = _expected(case)
+        expected = expected_of(case)
+        checks = checks_of(case, self._scene.security)
+        attempt = _Attempt(self._scene, case)
+        self.canaries.append(attempt.values["canary"])
         try:
-            attack = _Attempt(self, case)
-            outcome, problems, exchanges = attack.run()
+            outcome, problems, exchanges = attempt.run()
         except NotHadError as problem:
             return CaseResult(case, NOT_RUN, expected, str(problem))
         except VacuousError as problem:
             seconds = round(time.monotonic() - begun, 6)
-            checks = checks_of(case, self._security)
             return CaseResult(case, VACUOUS, expected, str(problem), seconds=seconds, checks=checks)
-        got = "; ".join(f"{item.kind}: {item.text}" for item in problems[:4]) or _statuses(
+        got = "; ".join(f"{item.kind}: {item.text}" for item in problems[:4]) or statuses_of(
             exchanges
         )
         return CaseResult(
@@ -89,23 +104,20 @@ class Attacker:
             got,
             problems,
             status=exchanges[0].status if exchanges else None,
-            server_errors=sum(_is_server_error(item, case) for item in exchanges),
+            server_errors=sum(is_server_error(item, case) for item in exchanges),
             seconds=round(time.monotonic() - begun, 6),
-            checks=checks_of(case, self._security),
+            checks=checks,
         )
 
 
 class _Attempt:
     """One case with its own marker, bait and captured values."""
 
-    def __init__(self, attacker: Attacker, case: Case) -> None:
-        self._runtime, self._never = attacker._runtime, dict(attacker._never)  # noqa: SLF001 - one thing in two parts
-        self._security, self._places = attacker._security, attacker._places  # noqa: SLF001
-        self._speaker, self._listener = attacker._speaker, attacker._listener  # noqa: SLF001
-        self._case = case
+    def __init__(self, scene: Scene, case: Case) -> None:
+        self._runtime, self._security, self._places = scene.runtime, scene.security, scene.places
+        self._speaker, self._listener, self._case = scene.speaker, scene.listener, case
         canary = f"canary{secrets.token_hex(12)}"
-        attacker.canaries.append(canary)
-        self._never[canary] = "the bait's content"
+        self._never = {**scene.never, canary: "the bait's content"}
         known = self._places.known()
         self._host = {f"place:{name}": str(path) for name, path in known.items()}
         self.values: dict[str, Any] = {
@@ -126,11 +138,13 @@ class _Attempt:
         self._need_places()
         for number, request in enumerate(self._case.given, start=1):
             self._must_work(request, f"given {number}", self.values)
-        with Planted([self._filled_plant(item) for item in self._case.plant]):
-            if self._case.twin is not None:
-                self._run_twin(self._case.twin)
-            expect = self._filled(self._case.expect)
-            seen, exchanges = self._attack(expect)
+        try:
+            with Planted([self._filled_plant(item) for item in self._case.plant]):
+                if self._case.twin is not None:
+                    self._run_twin(self._case.twin)
+                expect = self._filled(self._case.expect)
+                seen, exchanges = self._attack(expect)
+        finally:
             self._clean_up()
         outcome, problems = judge(expect, seen, self._never)
         return outcome, problems, exchanges
@@ -210,7 +224,7 @@ class _Attempt:
         service = self._runtime.stack.service(self._case.attack["service"])
         self._restart(self._case.attack)
         ready = self._speaker.ready(self._case.attack, self.values)
-        logs = _Logs(self._runtime, expect.get("not_logged", ()))
+        logs = LogTail(self._runtime, expect.get("not_logged", ()))
         paths = self._watched(expect)
         before = {path: snapshot(path) for path in paths}
         connections = self._listener.count()
@@ -296,60 +310,9 @@ class _Attempt:
                     remove(path.__class__(entry))
 
 
-class _Logs:
-    """What services write into their logs from now on."""
-
-    def __init__(self, runtime: Runtime, texts: list[str] | tuple[str, ...]) -> None:
-        self._texts = texts
-        self._places = {}
-        if texts:
-            logs = {item.name: runtime.log_path(item.name) for item in runtime.services}
-            known = {name: path for name, path in logs.items() if path is not None}
-            if not known:
-                raise NotHadError(f"no log can be seen on the runtime {runtime.name}")
-            self._places = {name: (path, path.stat().st_size) for name, path in known.items()}
-
-    def found(self) -> list[str]:
-        """The services whose log holds one of the texts."""
-        hit = []
-        for name, (path, size) in self._places.items():
-            with path.open("rb") as file:
-                file.seek(size)
-                text = file.read().decode("utf-8", "replace")
-            if any(wanted in text for wanted in self._texts):
-                hit.append(name)
-        return hit
-
-
 def _fresh() -> dict[str, str]:
     """Names that nothing else has: hex for names, digits for numbers."""
     return {
         "marker": secrets.token_hex(6),
         "number": f"{secrets.randbelow(10**12):012}",
     }
-
-
-def _expected(case: Case) -> str:
-    return ", ".join(["status " + " or ".join(map(str, case.expect["status"])), *checks_of(case)])
-
-
-def checks_of(case: Case, security: Security | None = None) -> tuple[str, ...]:
-    """What is looked at beside the status."""
-    skipped = {"status", "contains"}
-    found = [name.replace("_", " ") for name in case.expect if name not in skipped]
-    found += ["follow-up requests"] if case.then else []
-    found += ["watched places"] if security and security.watched else []
-    return tuple(found)
-
-
-def _statuses(exchanges: list[Exchange]) -> str:
-    shown = dict.fromkeys(str(item.status or "closed") for item in exchanges)
-    return "status " + ", ".join(shown)
-
-
-def _is_server_error(item: Exchange, case: Case) -> bool:
-    return (
-        item.status is not None
-        and item.status in SERVER_ERRORS
-        and item.status not in case.expect["status"]
-    )

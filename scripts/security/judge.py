@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from security.instruments import Seen
+    from security.model import Case, Security
     from security.wire import Answer, Exchange
 
 SERVER_ERRORS = range(500, 600)
@@ -177,3 +178,32 @@ def _process_problems(
         if any(value in (item.environment or "") for item in mine):
             yield Problem("environment", f"the environment of the process holds {name}")
             return
+
+
+def expected_of(case: Case) -> str:
+    """What a case expects, in one line."""
+    return ", ".join(["status " + " or ".join(map(str, case.expect["status"])), *checks_of(case)])
+
+
+def checks_of(case: Case, security: Security | None = None) -> tuple[str, ...]:
+    """What is looked at beside the status."""
+    skipped = {"status", "contains"}
+    found = [name.replace("_", " ") for name in case.expect if name not in skipped]
+    found += ["follow-up requests"] if case.then else []
+    found += ["watched places"] if security and security.watched else []
+    return tuple(found)
+
+
+def statuses_of(exchanges: Sequence[Exchange]) -> str:
+    """The statuses that came, in one line."""
+    shown = dict.fromkeys(str(item.status or "closed") for item in exchanges)
+    return "status " + ", ".join(shown)
+
+
+def is_server_error(item: Exchange, case: Case) -> bool:
+    """Whether an answer is a 5xx that the case does not expect."""
+    return (
+        item.status is not None
+        and item.status in SERVER_ERRORS
+        and item.status not in case.expect["status"]
+    )

@@ -18,7 +18,7 @@ from common.cli import ScriptError
 from stack.placeholders import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from security.model import Security
@@ -98,7 +98,8 @@ def snapshot(path: Path) -> dict[str, str]:
             continue
         found[str(item)] = _fingerprint(item, status)
         if stat.S_ISDIR(status.st_mode):
-            waiting += item.iterdir()
+            with contextlib.suppress(OSError):  # what was a folder may be a link by now
+                waiting += item.iterdir()
         if len(found) > MOST_ENTRIES:
             raise ScriptError(f"{path}: expected at most {MOST_ENTRIES} entries, got more")
     return found
@@ -106,11 +107,11 @@ def snapshot(path: Path) -> dict[str, str]:
 
 def _fingerprint(path: Path, status: os.stat_result) -> str:
     kind = stat.filemode(status.st_mode)
-    if stat.S_ISLNK(status.st_mode):
-        return f"{kind} {path.readlink()}"
-    if not stat.S_ISREG(status.st_mode):
-        return kind
     try:
+        if stat.S_ISLNK(status.st_mode):
+            return f"{kind} {path.readlink()}"
+        if not stat.S_ISREG(status.st_mode):
+            return kind
         return f"{kind} {status.st_size} {hashlib.sha256(path.read_bytes()).hexdigest()}"
     except OSError:
         return f"{kind} {status.st_size}"
@@ -127,7 +128,7 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
 class Planted:
     """What a case needs on disk, for as long as the case runs."""
 
-    def __init__(self, items: list[Mapping[str, Any]]) -> None:
+    def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Take the filled `plant` of a case; nothing is written yet."""
         self._items = items
         self._made: list[Path] = []

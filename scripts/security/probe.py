@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from security.attack import Attacker
+from security.attack import Attacker, Scene
 from security.instruments import Listener
 from security.model import BYPASSED, HELD, NOT_RUN, OUTCOMES, UNEXPECTED, VACUOUS
 from security.places import Places
@@ -36,12 +36,7 @@ class Probe:
         self.speaker = Speaker(runtime.stack, security, runtime.secrets, self.forger)
         self.never = self._never()
         self._attacker = Attacker(
-            runtime,
-            security,
-            places=self._places,
-            speaker=self.speaker,
-            listener=self._listener,
-            never=self.never,
+            Scene(runtime, security, self._places, self.speaker, self._listener, self.never)
         )
 
     def __enter__(self) -> Self:

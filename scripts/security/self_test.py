@@ -6,17 +6,21 @@ names, and that replaces one control from outside. No image has that program in 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError, ScriptError
 from security.model import BYPASSED, VACUOUS, Case, CaseResult
+from stack.ports import local_ports, port_is_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from security.model import Control, Security
     from stack.process import ProcessRuntime
+
+PORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,15 @@ class SelfTest:
         self._runtime.programs.use_commands(commands)
         for name in names:
             self._runtime.kill(name)
+            self._await_port(name)
             self._runtime.restart(name)
+
+    def _await_port(self, name: str) -> None:
+        """A child that was just being started holds its parent's port for a moment more."""
+        wanted = local_ports([self._runtime.stack.service(name)]).values()
+        deadline = time.monotonic() + PORT_SECONDS
+        while time.monotonic() < deadline and not all(map(port_is_free, wanted)):
+            time.sleep(0.05)
 
 
 def figures(rows: Sequence[Row]) -> dict[str, object]:
