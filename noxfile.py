@@ -107,6 +107,18 @@ def pack_verify(session: nox.Session) -> None:
     run_script(session, "pack_verify")
 
 
+@nox.session(name="probe-security", tags=["proof"])
+def probe_security(session: nox.Session) -> None:
+    """Attack the system with the corpora of its stack file; switch each control off first."""
+    run_script(session, "probe_security")
+
+
+@nox.session(name="fuzz-endpoints", tags=["proof"])
+def fuzz_endpoints(session: nox.Session) -> None:
+    """Ask every operation of every OpenAPI document for what it takes and what it does not."""
+    run_script(session, "fuzz_endpoints")
+
+
 @nox.session(tags=["proof"])
 def ledger(session: nox.Session) -> None:
     """Show how each gate stands, or record what was done: `nox -s ledger -- show --markdown`."""

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from configuration.live import Live
     from configuration.model import Result, Subject
     from configuration.waivers import Waiver
-
     from evidence.recorder import Recorder
     from stack.model import Stack
     from stack.runtime import Runtime
@@ -185,7 +184,6 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     from configuration.live import of_running
     from configuration.registry import CHECKS
     from configuration.validation import EXITS, figures, run_checks, verdict_of
-
     from stack.load import load_stack
 
     if options.command == "checks":

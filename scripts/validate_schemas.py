@@ -36,6 +36,7 @@ DATA = (
     ("scripts/rules/secret_words.yaml", "secret_words"),
     ("scripts/rules/waivers.yaml", "waivers"),
     ("compose/**/stack.yaml", "stack"),
+    ("compose/**/security/*.yaml", "security_corpus"),
     ("compose/**/contract.lock.yaml", "contract"),
 )
 # A keyword below which the keys are names of somebody, not keywords.

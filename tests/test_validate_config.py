@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import validate_config
 import yaml
-from configuration.model import Check, Row
-from configuration.registry import CHECKS
-from configuration.validation import figures, run_check, run_checks, verdict_of
 from fakes.configuration import OTHER, STRONG, Configured
 from fakes.system import write_value
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +20,9 @@ from hypothesis import strategies as st
 
 from common.cli import ConfigurationError, Exit, UsageError
 from common.schema import check_value
+from configuration.model import Check, Row
+from configuration.registry import CHECKS
+from configuration.validation import figures, run_check, run_checks, verdict_of
 from evidence import criteria
 from evidence.redact import Redactor
 from gating import gate_file
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from configuration.model import Subject
-
     from gating.gate_file import Measuring
 
 REFERENCE = Path(__file__).resolve().parents[1] / "compose/reference/stack.yaml"

@@ -14,7 +14,7 @@ from stack.runtime import runtime_names
 from stack.workload import pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from common.documents import Document
 
@@ -53,14 +53,19 @@ class Judgement:
 
 
 def load_criteria(
-    name: str, runtime: str = "", *, rehearsal: bool = False
+    name: str,
+    runtime: str = "",
+    *,
+    rehearsal: bool = False,
+    parts: Sequence[str] | None = None,
 ) -> tuple[Criterion, ...]:
     """The criteria of `scripts/gates/<name>.yaml` that can be judged on a runtime.
 
     A criterion with `not_for` asks what that runtime can't see; a run without it is
     not eligible for a release (recorder.py). One with `only_for` asks what there is
     nowhere else, such as containers: a run on another runtime owes it nothing. One with
-    `full_run` asks for the whole length, which a rehearsal has not.
+    `full_run` asks for the whole length, which a rehearsal has not. Where one script of
+    several measures (`parts`), what asks for the others is not judged.
 
     Raises:
         ConfigurationError: the file is missing or breaks schemas/gate.schema.json, or
@@ -71,7 +76,7 @@ def load_criteria(
     _check_runtimes(document)
     found = []
     for item in document.value["criteria"]:
-        if runtime in item.get("not_for", ()) or (rehearsal and "full_run" in item):
+        if _is_unseen(item, runtime, rehearsal=rehearsal, parts=parts):
             continue
         if runtime and runtime not in item.get("only_for", (runtime,)):
             continue
@@ -90,14 +95,27 @@ def load_criteria(
     return tuple(found)
 
 
-def unseen(name: str, runtime: str, *, rehearsal: bool = False) -> tuple[str, ...]:
-    """The ids of criteria that this runtime can't see (`not_for`), or a rehearsal can't meet."""
+def unseen(
+    name: str, runtime: str, *, rehearsal: bool = False, parts: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The ids of criteria that can't be judged in this run.
+
+    This runtime can't see it (`not_for`), a rehearsal can't meet it, or another script measures it.
+    """
     document = read_yaml(GATE_FOLDER / f"{name}.yaml")
     return tuple(
         item["id"]
         for item in document.value["criteria"]
-        if runtime in item.get("not_for", ()) or (rehearsal and "full_run" in item)
+        if _is_unseen(item, runtime, rehearsal=rehearsal, parts=parts)
     )
+
+
+def _is_unseen(
+    item: Mapping[str, Any], runtime: str, *, rehearsal: bool, parts: Sequence[str] | None
+) -> bool:
+    _, measured, part, *_ = f"{item['metric']}//".split("/")
+    others = parts is not None and measured == "measured" and part not in parts
+    return others or runtime in item.get("not_for", ()) or (rehearsal and "full_run" in item)
 
 
 def _check_runtimes(document: Document) -> None:

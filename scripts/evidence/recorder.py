@@ -71,6 +71,7 @@ class Recorder:
         key: signs the bundle.
         reservations: reasons why this run can't count for a release, such as "shortened".
         rehearsal: the criteria that ask for the whole length are not judged.
+        parts: what of `measured` this run has, where it is not all of the gate's.
         manifest_name: a list of the evidence files with their digests, beside them (G8).
         cut_short: trouble of our own ended it: what was measured until then judges nobody.
         judged: the verdict, once it is known; None until then.
@@ -90,6 +91,7 @@ class Recorder:
     to_stderr: bool = False
     reservations: Sequence[str] = ()
     rehearsal: bool = False
+    parts: Sequence[str] | None = None
     manifest_name: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
@@ -106,9 +108,9 @@ class Recorder:
     def __post_init__(self) -> None:
         """Open the trace."""
         runtime = str(self.envelope["runtime"])
-        whole = {"rehearsal": self.rehearsal}
-        self.criteria = criteria.load_criteria(self.gate, runtime, **whole)
-        self._not_judged = criteria.unseen(self.gate, runtime, **whole)
+        rehearsal, parts = self.rehearsal, self.parts
+        self.criteria = criteria.load_criteria(self.gate, runtime, rehearsal=rehearsal, parts=parts)
+        self._not_judged = criteria.unseen(self.gate, runtime, rehearsal=rehearsal, parts=parts)
         self.trace = Trace(self.folder)
         self.trace.add("run started", run_id=self.folder.run_id, **self.envelope)
 

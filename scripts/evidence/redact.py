@@ -68,7 +68,7 @@ class Redactor:
                 f"expected a secret of {SHORTEST_SECRET} characters or more, got {len(secret)}: "
                 "a shorter one can't be kept out of evidence, so make it longer"
             )
-        self._needles |= _forms(secret)
+        self._needles |= forms_of(secret)
         # The longest first: a form may stand inside another one.
         ordered = sorted(self._needles, key=lambda form: (-len(form), form))
         self._exact = re.compile("|".join(map(re.escape, ordered)))
@@ -133,7 +133,8 @@ def _quote_of(match: re.Match[str]) -> str:
     return match.string[match.end("keep") : match.start("quoted")]
 
 
-def _forms(secret: str) -> set[str]:
+def forms_of(secret: str) -> set[str]:
+    """A secret as it may stand in a text: as it is, quoted, in hex, base64, HTML or a URL."""
     raw = secret.encode("utf-8", "surrogatepass")
     encoded = {quote(raw, safe=""), quote_plus(raw), quote(raw)}
     forms = {secret, secret.strip(), raw.hex(), raw.hex().upper(), repr(secret)[1:-1]}

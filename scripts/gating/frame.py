@@ -91,6 +91,7 @@ class GateRun:
             folder=folder,
             to_stderr=self.options.json,
             rehearsal=self.rehearsal,
+            parts=[part.module.EVIDENCE for part in self.planned],
             reservations=self._reservations(stack),
             facts={"gate": gate, "measured": {}},
             typed=self.typed,

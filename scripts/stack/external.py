@@ -141,6 +141,12 @@ class ExternalRuntime:
         identity = container_of(environ, self._record.project, location)
         return Store(name, entry.kind, location, identity, environ)
 
+    def place(self, location: str) -> str | None:
+        """A path of the running stack, if its state folder is known."""
+        if self._state is None and "{state}" in location:
+            return None
+        return fill(location, {"state": self._state, "here": self.stack.here})
+
 
 def create(stack: Stack, environ: Mapping[str, str], state: Path | None) -> ExternalRuntime:
     """Find the state folder and the secrets of a running stack.

@@ -12,6 +12,7 @@ from common.cli import ConfigurationError
 from common.documents import Document, JsonPath, read_yaml
 from common.hashing import sha256_bytes
 from common.schema import check
+from security.section import read_security, security_problems
 from stack.compose.file import read_section
 from stack.file_modes import PLACEHOLDERS, file_mode_problems, read_file_modes
 from stack.model import (
@@ -53,6 +54,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
     _check_placeholders(document)
     _check_traffic(document)
     _check_file_modes(document)
+    _check_security(document)
     value = document.value
     stack = Stack(
         file=path.resolve(),
@@ -71,6 +73,7 @@ def load_stack(path: Path, environ: Mapping[str, str] = os.environ) -> Stack:
         pack=read_packer(value.get("pack")),
         traffic=read_traffic(value.get("traffic", ())),
         file_modes=read_file_modes(value.get("file_modes", ())),
+        security=read_security(value.get("security")),
     )
     missing = [name for name in stack.required_env if not environ.get(name)]
     if missing:
@@ -150,6 +153,14 @@ def _check_traffic(document: Document) -> None:
 def _check_file_modes(document: Document) -> None:
     value = document.value
     for where, message in file_mode_problems(value.get("file_modes", ()), [*value["runtimes"]]):
+        _refuse(document, where, message)
+
+
+def _check_security(document: Document) -> None:
+    value = document.value
+    services = [item["name"] for item in value["services"]]
+    secrets = value.get("secrets", ())
+    for where, message in security_problems(value.get("security"), services, secrets):
         _refuse(document, where, message)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from security.model import Security
     from stack.compose.file import ComposeRuntimeFile
     from stack.file_modes import FileMode
     from stack.packer import Packer
@@ -146,6 +147,7 @@ class Stack:
     pack: Packer | None = None
     traffic: tuple[Profile, ...] = ()
     file_modes: tuple[FileMode, ...] = ()
+    security: Security | None = None
 
     @property
     def here(self) -> Path:

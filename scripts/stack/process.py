@@ -253,6 +253,10 @@ class ProcessRuntime:
         entry = self.stack.stores.get(name, {}).get(self.name)
         return entry and Store(name, entry.kind, self.programs.place(entry.location))
 
+    def place(self, location: str) -> str | None:
+        """A path of this run, such as one below `{state}`."""
+        return self.programs.place(location)
+
     def _with_last_log(self, name: str, detail: str) -> str:
         path = self.log_path(name)
         text = tail_lines(path, 20, Redactor(self.secrets.values())) if path else ""

@@ -62,6 +62,7 @@ class Programs:
         folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.temporary))
         self._base = {**inherited, **marked, **folders}
         self._python = Path(sys.executable)
+        self._commands: dict[str, Sequence[str]] = {}
 
     def build(self) -> None:
         """Build the stack's environment and run its prepare commands.
@@ -107,11 +108,15 @@ class Programs:
         """What starting a service means: its arguments, environment, folder and log."""
         entry = self._plan.services[name]
         return Launch(
-            self._filled(entry.command),
+            self._filled(self._commands.get(name, entry.command)),
             self._environment(entry.environment),
             self._here / (entry.folder or "."),
             self.logs / f"{name}.log",
         )
+
+    def use_commands(self, commands: Mapping[str, Sequence[str]]) -> None:
+        """Start these services with other commands from now on, all others as the file says."""
+        self._commands = dict(commands)
 
     def place(self, location: str) -> str:
         """A store's location with its placeholders filled."""

@@ -108,6 +108,9 @@ class Runtime(Protocol):
     def store(self, name: str) -> Store | None:
         """Where a store is, placeholders filled; None where that is not known."""
 
+    def place(self, location: str) -> str | None:
+        """A path of the stack file with its placeholders filled; None where it can't be seen."""
+
 
 def runtime_names() -> frozenset[str]:
     """Every runtime: a module or package beside this one that has `create`."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from configuration.encrypted import encrypted_form
-from configuration.live import Live
 from cryptography.fernet import Fernet
 from fakes.configuration import OTHER, STRONG
 
+from configuration.encrypted import encrypted_form
+from configuration.live import Live
 from stack.memory import memory_folder
 from stack.sealed_values import seal_values
 

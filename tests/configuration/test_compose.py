@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from configuration.compose_file import read_compose_file
-from configuration.gather import gather
 from fakes.configuration import STRONG
 
 from common.cli import ConfigurationError
+from configuration.compose_file import read_compose_file
+from configuration.gather import gather
 
 if TYPE_CHECKING:
     from fakes.configuration import Configured

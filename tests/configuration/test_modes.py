@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from configuration.checks.modes import judge
-from configuration.live import Live
 
 from common.cli import ConfigurationError, ScriptError
+from configuration.checks.modes import judge
+from configuration.live import Live
 from stack.compose.modes import modes_in
 from stack.file_modes import FileMode
 

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+
 from configuration.checks.origins import FOREIGN, judge_answer
 from configuration.checks.tls import is_near, switched_off
 from configuration.live import Live
-
 from stack.model import Service
 
 if TYPE_CHECKING:

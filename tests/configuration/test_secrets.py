@@ -8,11 +8,12 @@ import string
 from typing import TYPE_CHECKING
 
 import pytest
-from configuration.settings import is_secret_name
-from configuration.strength import weakness
 from fakes.configuration import OTHER, STRONG
 from hypothesis import given
 from hypothesis import strategies as st
+
+from configuration.settings import is_secret_name
+from configuration.strength import weakness
 
 if TYPE_CHECKING:
     from fakes.configuration import Configured

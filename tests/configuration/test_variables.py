@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from configuration.checks.variables import placeholder_kind
-from configuration.env_files import read_env_file
-from configuration.variables import fill, references, unset
 from fakes.configuration import OTHER, STRONG
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.cli import ConfigurationError
+from configuration.checks.variables import placeholder_kind
+from configuration.env_files import read_env_file
+from configuration.variables import fill, references, unset
 
 if TYPE_CHECKING:
     from pathlib import Path

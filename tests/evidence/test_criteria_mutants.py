@@ -91,3 +91,23 @@ def test_the_entry_of_the_summary_names_everything_but_the_exit_code() -> None:
         "observed": 3,
         "outcome": "failed",
     }
+
+
+PARTS = """\
+version: 1
+name: made_up
+evidence: x.json
+criteria:
+  - {id: mine, metric: /measured/mine/a, equals: 0, unit: x, why: "First."}
+  - {id: others, metric: /measured/others/a, equals: 0, unit: x, why: "Second."}
+  - {id: common, metric: /a, equals: 0, unit: x, why: "Third."}
+"""
+
+
+def test_what_another_script_measures_is_not_judged_and_is_named(tmp_path: Path) -> None:
+    """A part of a gate that runs by itself can't pass by what it has not measured."""
+    (tmp_path / "made_up.yaml").write_text(PARTS)
+    assert [item.id for item in load_criteria("made_up", parts=["mine"])] == ["mine", "common"]
+    assert unseen("made_up", "process", parts=["mine"]) == ("others",)
+    assert len(load_criteria("made_up", parts=["mine", "others"])) == 3
+    assert unseen("made_up", "process") == ()

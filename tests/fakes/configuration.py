@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
 from configuration.gather import gather
 from configuration.registry import CHECKS
 from configuration.validation import run_checks
-
 from fakes.system import stack_value, write_value
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
@@ -161,6 +162,24 @@ def test_a_huge_body_is_413_also_without_a_length(url: str) -> None:
     assert response.status_code == 413
     response = httpx.post(f"{url}/notes", content=block * 9, headers=headers, trust_env=False)
     assert response.status_code == 413
+
+
+def test_a_length_and_chunks_at_once_are_400_and_the_connection_ends(url: str) -> None:
+    """RFC 9112, 6.3: another parser in front would see two messages."""
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"POST /healthz HTTP/1.1\r\nHost: x\r\n"
+    both = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    port = httpx.URL(url).port or 0
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + both + smuggled)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/client", "/none"])
+def test_no_cache_keeps_an_answer(url: str, path: str) -> None:
+    assert httpx.get(url + path).headers["Cache-Control"] == "no-store"
 
 
 def test_metrics_count_by_route_template(url: str) -> None:

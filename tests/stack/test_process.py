@@ -311,3 +311,25 @@ def test_a_torn_record_is_removed(tmp_path: Path) -> None:
     record.path.write_text('{"marker": ')
     records.sweep()
     assert not record.path.exists()
+
+
+def test_a_service_can_be_started_with_another_command_and_again_with_its_own(
+    opened: Opened,
+) -> None:
+    runtime = opened()
+    runtime.start()
+    own = runtime.programs.launch("jobs").command
+    other = [*own[:2], "other", *own[3:]]
+    runtime.programs.use_commands({"jobs": other})
+    assert runtime.programs.launch("jobs").command == other
+    assert runtime.programs.launch("front").command != other
+    runtime.kill("jobs")
+    runtime.restart("jobs")
+    runtime.programs.use_commands({})
+    assert runtime.programs.launch("jobs").command == own
+
+
+def test_a_place_is_a_path_of_this_run(opened: Opened) -> None:
+    runtime = opened()
+    assert runtime.place("{state}/a") == str(runtime.state / "a")
+    assert runtime.place("{here}") == str(runtime.stack.here)

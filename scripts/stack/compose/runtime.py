@@ -19,6 +19,7 @@ from stack.compose.containers import Listed, list_project
 from stack.compose.engine import Engine, ask, connect
 from stack.compose.events import EngineEvents
 from stack.compose.identities import identities_of
+from stack.compose.mounts import mounted_at
 from stack.compose.secret_files import RemoteSecrets, write_secret_files
 from stack.compose.start import ComposeStart, wait_ready
 from stack.compose.stop import ComposeStop
@@ -304,6 +305,14 @@ class ComposeRuntime:
         return Store(
             name, entry.kind, location, self._container_of(entry.kind, host), self._environ
         )
+
+    def place(self, location: str) -> str | None:
+        """Where `COMPOSE-SERVICE:/path` is on this machine; None where it is no mount seen here."""
+        service, _, inside = location.partition(":")
+        known = {item.service: item.id for item in list_project(self.engine, self.project)}
+        if not inside.startswith("/"):
+            return fill(location, self._values)
+        return mounted_at(self.engine, known[service], inside) if service in known else None
 
     def _container_of(self, kind: str, host: str) -> str:
         if kind in {"sqlite", "directory"}:

@@ -13,6 +13,8 @@ from services.kit.errors import error_response
 from services.kit.logs import log, log_bug
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from services.kit.metrics import Metrics
@@ -43,10 +45,11 @@ class RequestMiddleware:
 
     async def _run(self, exchange: _Exchange) -> None:
         try:
+            exchange.check_framing()
             exchange.check_declared_length()
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except HTTPException as problem:
-            await exchange.answer(problem.status_code, problem.detail)
+            await exchange.answer(problem.status_code, problem.detail, problem.headers)
         except Exception as problem:
             log_bug("request failed", problem, route=exchange.route)
             if exchange.status:
@@ -87,6 +90,12 @@ class _Exchange:
         """The route's template: a real path may hold an id, or a secret."""
         return getattr(self.scope.get("route"), "path", "unmatched")
 
+    def check_framing(self) -> None:
+        """A length and chunks at once are two messages to two parsers (RFC 9112, 6.3)."""
+        if "transfer-encoding" in self._headers and "content-length" in self._headers:
+            message = "expected a length or chunks, got both: send one of them"
+            raise HTTPException(400, message, {"Connection": "close"})
+
     def check_declared_length(self) -> None:
         declared = self._headers.get("content-length", "0")
         # Compared by length first: int() of ten thousand digits is an attack of its own.
@@ -106,10 +115,13 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers[tracing.HEADER] = self._trace_id
             headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")
         await self._send(message)
 
-    async def answer(self, status: int, message: str) -> None:
-        response = error_response(status, message)
+    async def answer(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        response = error_response(status, message, headers=headers)
         await response(self.scope, self.receive, self.send)
 
 

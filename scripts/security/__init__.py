@@ -1,0 +1,1 @@
+"""Attacks as data: sent as they are written, judged by what they did."""
