@@ -138,6 +138,7 @@ class _Attempt:
         self._need_places()
         for number, request in enumerate(self._case.given, start=1):
             self._must_work(request, f"given {number}", self.values)
+        self._payload(self._case.payload)  # again: what was captured may stand in it
         try:
             with Planted([self._filled_plant(item) for item in self._case.plant]):
                 if self._case.twin is not None:

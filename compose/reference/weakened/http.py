@@ -234,9 +234,10 @@ def error_shape() -> None:
         return JSONResponse({"error": said, **known}, status)
 
     replace(errors, "error_response", talkative)
-    from services.kit import middleware
+    from services.kit import door, middleware
 
-    replace(middleware, "error_response", talkative)
+    for module in (door, middleware):
+        replace(module, "error_response", talkative)
 
 
 @control("error-echo")

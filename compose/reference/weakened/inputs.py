@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import fastapi
 import pydantic
 
 from weakened.registry import control, replace
@@ -23,17 +24,18 @@ def strict_models() -> None:
 def input_bounds() -> None:
     """Numbers and texts may be as large as they like."""
 
-    def unbounded(name: str) -> None:
-        original: Any = getattr(pydantic, name)
+    def unbounded(owner: Any, name: str) -> None:  # noqa: ANN401 - a module
+        original: Any = getattr(owner, name)
 
         def without(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
             kept = {key: value for key, value in options.items() if key not in _BOUNDS}
             return original(*arguments, **kept)
 
-        replace(pydantic, name, without)
+        replace(owner, name, without)
 
-    unbounded("Field")
-    unbounded("StringConstraints")
+    unbounded(pydantic, "Field")
+    unbounded(pydantic, "StringConstraints")
+    unbounded(fastapi, "Query")
 
 
 @control("text-form")
@@ -44,6 +46,8 @@ def text_form() -> None:
     for name, length in (("ShortText", 200), ("MediumText", 8_000), ("LongText", 1_048_576)):
         bounded = Annotated[str, pydantic.StringConstraints(max_length=length)]
         replace(models, name, bounded)
+    labels = Annotated[dict[models.Identifier, models.ShortText], pydantic.Field(max_length=32)]
+    replace(models, "Labels", labels)
 
 
 @control("sql-parameters")

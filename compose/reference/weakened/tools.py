@@ -211,9 +211,10 @@ def file_size() -> None:
 
 @control("allowed-hosts")
 def allowed_hosts() -> None:
-    """Every URL may be fetched; one of a file is read."""
+    """Every URL of any scheme may be fetched; one of a file is read."""
     from services.executor import hosts
 
+    _allow("scheme_not_listed", "text_not_plain")
     replace(hosts, "check_url", lambda _url, _allowed: None)
     from services.executor import detour, fetch
 
