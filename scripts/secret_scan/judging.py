@@ -40,6 +40,7 @@ _NAME_REST = re.compile(rb"[\w.$-]*")
 _PASSWORD_SHORTEST, _UNQUOTED_SHORTEST, _KEY_SHORTEST = 6, 8, 16
 _PASSWORD_HEX, _KEY_HEX = 8, 24
 _STRUCTURE_JUDGED = 80
+_TRANSLATIONS = re.compile(r"(?:^|[/!])(?:locales?|i18n|l10n|lang|translations?)(?:[/.]|$)")
 ASSIGNED = "assigned-secret"
 # Behind the beginning of a key these say that the rest was left out.
 _CUT = (b"...", "…".encode(), b"[...", b"<", b"*")
@@ -56,6 +57,11 @@ class Place:
     def is_code(self) -> bool:
         """Whether values without quotes are expressions there."""
         return self.path.rsplit("/", 1)[-1].rpartition(".")[2].lower() in words("code_endings")
+
+    @property
+    def is_translation(self) -> bool:
+        """Whether the texts of a program stand there, in a language of people."""
+        return _TRANSLATIONS.search(self.path.lower()) is not None
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,16 @@ def _is_password(match: Match, context: Context, value: str) -> bool:
     if is_placeholder(value) or is_reference(value) or is_sentence(value):
         return False
     hidden = decoded(value)
-    if hidden is not None and (is_placeholder(hidden) or is_reference(hidden)):
+    if hidden is not None and _is_nothing(hidden.rpartition(":")[2]):
         return False
     if is_common(value) or is_identifier(value):
         return False
     return match.rule.id != ASSIGNED or _is_assigned(match, context, value)
+
+
+def _is_nothing(value: str) -> bool:
+    unsaid = is_placeholder(value) or is_reference(value)
+    return unsaid or is_common(value) or is_identifier(value)
 
 
 def _is_assigned(match: Match, context: Context, value: str) -> bool:
@@ -141,7 +152,7 @@ def _is_assigned(match: Match, context: Context, value: str) -> bool:
         return random and is_long and not is_code and not is_digest
     if is_hex(value):
         return random and len(value) >= (_PASSWORD_HEX if name.is_password else _KEY_HEX)
-    return random or looks_chosen(value)
+    return random or (looks_chosen(value) and not context.place.is_translation)
 
 
 def _name_of(match: Match, text: bytes) -> str:

@@ -39,7 +39,9 @@ _REFERENCE = re.compile(
     r"|%[sdvq]$|\{[\w.!:]{0,40}\}|\$\(|process\.env|os\.environ|getenv|secrets\.|\(\)|;$|://"
     r"|^(?:enc|vault|ref|arn|env|file|kms|ssm|sm|op|data|urn|https?|keyring|secretref|sops|aws)[:\[(+]"
     r"|^sha(?:1|256|384|512)[:-]|\\[nrtux]|^0x[0-9a-fA-F]+$|^AQICA|^\{cipher\}"
-    r"|aws4_request|^//|^Ag[A-Z][A-Za-z0-9+/]{200}",  # sealed secrets and KMS: encrypted
+    r"|aws4_request|^//|^%env\("
+    r"|^[A-Za-z_$][A-Za-z_.$]{2,80}\([^()]*\)"
+    r"|^Ag[A-Z][A-Za-z0-9+/]{200}",  # sealed secrets and KMS: encrypted
     re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z_$]*(?:[.:>/-]{1,2}[A-Za-z_$]+)*[!?]?")
