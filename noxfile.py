@@ -260,7 +260,9 @@ def mutation(session: nox.Session) -> None:
 @nox.session(name="scan-secrets", tags=["check"])
 def scan_secrets(session: nox.Session) -> None:
     """Find secrets in this checkout and its history, or in what is named: files, folders, -."""
-    run_script(session, "scan_secrets", *(() if session.posargs else (str(ROOT), "--history")))
+    known = str(ROOT / "scripts/rules/secrets_of_this_checkout.toml")
+    everything = (str(ROOT), "--history", "--config", known)
+    run_script(session, "scan_secrets", *(() if session.posargs else everything))
 
 
 @nox.session(tags=["check"])
