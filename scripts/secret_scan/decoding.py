@@ -20,7 +20,7 @@ _HEX = "(?:[2-7][0-9a-fA-F]){16,}"
 _SHORTEST_BYTES = 12
 
 
-_ENCODED = Pattern(f"({_BASE64})|({_HEX})")
+ENCODED = Pattern(f"({_BASE64})|({_HEX})")
 
 
 def encoded_texts(text: bytes) -> Iterator[tuple[str, int, int, bytes]]:
@@ -28,7 +28,7 @@ def encoded_texts(text: bytes) -> Iterator[tuple[str, int, int, bytes]]:
 
     Only what is printable is a text; a piece is never longer than `text`.
     """
-    for spans in _ENCODED.spans(text):
+    for spans in ENCODED.spans(text):
         start, end = spans[0]
         encoded = text[start:end]
         kind = "hex" if spans[2][0] >= 0 else "base64"

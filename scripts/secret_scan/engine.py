@@ -20,6 +20,9 @@ ENGINES = ("auto", "re2", "hyperscan")
 NEAR_BYTES = 1200
 
 
+Places = list[tuple[int, int]] | None
+
+
 class Prefilter(Protocol):
     """Says which rules can match in a text; one too many costs time, one too few a secret."""
 
@@ -27,6 +30,9 @@ class Prefilter(Protocol):
 
     def candidates(self, text: bytes) -> set[int]:
         """The positions of such rules in the rule set."""
+
+    def may_hide_text(self, text: bytes) -> bool:
+        """Whether base64 or hex of a text can stand in it."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +62,42 @@ class Engine:
         self._prefilter = prefilter
         self._keywords = Keywords(rules)
 
+    def may_hide_text(self, text: bytes) -> bool:
+        """Whether it is worth to look for encoded text."""
+        return self._prefilter is None or self._prefilter.may_hide_text(text)
+
     def matches(self, text: bytes, wanted: Callable[[Rule], bool]) -> Iterator[Match]:
         """What the wanted rules find, rule by rule."""
-        candidates = None if self._prefilter is None else self._prefilter.candidates(text)
-        if candidates is not None and not candidates:
-            return
-        hits = self._keywords.hits(text)
-        for order in sorted(hits.keys() | self._keywords.always):
+        for order, places in self._candidates(text):
             rule = self.rules.rules[order]
-            if (candidates is None or order in candidates) and wanted(rule):
-                for spans in _spans(rule, text, hits.get(order, [])):
+            if wanted(rule):
+                for spans in _spans(rule, text, places):
                     yield Match(rule, order, *spans[0], *_secret_span(rule, spans))
 
+    def _candidates(self, text: bytes) -> list[tuple[int, Places]]:
+        """Rules in order, each with the places of its keywords; None is everywhere."""
+        if self._prefilter is None:
+            hits = self._keywords.hits(text)
+            found: dict[int, Places] = {order: hits.get(order) for order in self._keywords.always}
+            return sorted((found | hits).items())
+        # They match somewhere in here: to look everywhere costs less than to look for keywords.
+        lower, candidates = b"", sorted(self._prefilter.candidates(text))
+        if candidates:
+            lower = text.lower()
+        return [(order, None) for order in candidates if self._has_keyword(order, lower)]
 
-def _spans(rule: Rule, text: bytes, hits: list[tuple[int, int]]) -> Iterator[Spans]:
+    def _has_keyword(self, order: int, lower: bytes) -> bool:
+        words = self.rules.rules[order].keywords
+        return not words or any(word.encode("utf-8") in lower for word in words)
+
+
+def _spans(rule: Rule, text: bytes, places: Places) -> Iterator[Spans]:
     if rule.pattern is None:
         return
-    if "near" not in rule.tags:
+    if places is None or "near" not in rule.tags:
         yield from rule.pattern.spans(text)
         return
-    for start, end in _regions(hits, len(text)):
+    for start, end in _regions(places, len(text)):
         yield from rule.pattern.spans(text, start, end)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import hyperscan
 
 from common.folders import cache_folder
+from secret_scan.decoding import ENCODED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ class HyperscanPrefilter:
             _keep(path, *loaded)
         accepted, self._database = loaded
         self._always = frozenset(at for at, _ in sources) - accepted
+        _, self._encoded = _database([(0, ENCODED.source)])
 
     def candidates(self, text: bytes) -> set[int]:
         """See `Prefilter`."""
@@ -58,6 +60,12 @@ class HyperscanPrefilter:
         if self._database is not None:
             self._database.scan(text, match_event_handler=lambda at, *_: found.add(at))
         return found
+
+    def may_hide_text(self, text: bytes) -> bool:
+        """See `Prefilter`."""
+        found = list[int]()
+        self._encoded.scan(text, match_event_handler=lambda at, *_: found.append(at))
+        return bool(found)
 
 
 def _digest(sources: Sources) -> str:

@@ -53,7 +53,7 @@ class Keywords:
         for start, end in self._pattern.whole_spans(text):
             word = text[start:end].lower()
             yield start, end, self._inside[word]
-            for offset, longer in self._beyond[word]:
+            for offset, longer in self._beyond[word].get(text[end : end + 1].lower(), ()):
                 stop = start + offset + len(longer)
                 if text[start + offset : stop].lower() == longer:
                     yield start + offset, stop, self._inside[longer]
@@ -74,10 +74,16 @@ def _by_beginning(words: list[bytes]) -> dict[bytes, list[bytes]]:
     return found
 
 
-def _beyond(word: bytes, beginning: dict[bytes, list[bytes]]) -> tuple[tuple[int, bytes], ...]:
-    """The words that can begin inside of `word` and end behind it, with their offsets."""
-    return tuple(
-        (offset, other)
-        for offset in range(1, len(word))
-        for other in beginning.get(word[offset:], ())
-    )
+def _beyond(
+    word: bytes, beginning: dict[bytes, list[bytes]]
+) -> dict[bytes, list[tuple[int, bytes]]]:
+    """The words that can begin inside of `word` and end behind it, with their offsets.
+
+    By the byte that has to follow on `word` for them: most places need no look at all.
+    """
+    found: dict[bytes, list[tuple[int, bytes]]] = {}
+    for offset in range(1, len(word)):
+        for other in beginning.get(word[offset:], ()):
+            at = len(word) - offset
+            found.setdefault(other[at : at + 1], []).append((offset, other))
+    return found

@@ -105,7 +105,8 @@ class TextScanner:
                 match, text, place
             ):
                 found.append(Piece(match, start, end, text[start:end]))
-        for kind, start, end, plain in encoded_texts(text):
+        hidden = encoded_texts(text) if self.engine.may_hide_text(text) else ()
+        for kind, start, end, plain in hidden:
             inside = window.core_start <= start < window.core_end
             if inside and not any(one.start < end and start < one.end for one in found):
                 found += self._inner(kind, (start, end), plain, wanted, place)
