@@ -76,7 +76,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         (folder / name).chmod(0o444)
     found = System(folder)
     try:
-        found.compose("up", "--detach", "prepare")
+        found.compose("up", "--build", "--detach", "prepare")  # not an older image
         found.compose("wait", "prepare")
         yield found
     finally:

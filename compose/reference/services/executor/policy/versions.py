@@ -28,6 +28,7 @@ APPROVED = "approved"
 _SHIPPED = "shipped"
 DATA_FILE = "tools.yaml"
 READ_ONLY = 0o444
+FOLDER_MODE = 0o755
 MOST_FILES = 64
 LARGEST_FILE_BYTES = 1 << 20
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -115,6 +116,8 @@ def write_version(folder: Path, files: PolicyFiles) -> str:
     target = folder / wanted
     if not _is_whole(target, wanted):
         target.mkdir(mode=0o700, exist_ok=True)
+        # Whatever the umask: in containers the executor is another user than `prepare`.
+        target.chmod(FOLDER_MODE)
         for name in {path.name for path in target.iterdir()} - files.contents.keys():
             (target / name).unlink()
         for name, data in files.contents.items():
