@@ -61,7 +61,7 @@ def act(client: TestClient, service_token: ServiceToken) -> Act:
     """Sends an action as the gateway does."""
 
     def send(body: dict[str, Any] = ECHO) -> httpx.Response:
-        token = service_token("gateway", "executor", "POST", "/internal/actions")
+        token = service_token("gateway", "executor", "POST", "/internal/actions", body)
         headers = {"X-Service-Token": token}
         found: httpx.Response = client.post("/internal/actions", json=body, headers=headers)
         return found
