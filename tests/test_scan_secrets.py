@@ -356,6 +356,7 @@ def test_this_product_is_clean_under_its_own_rules(capsys: pytest.CaptureFixture
     paths = [str(ROOT / name) for name in listed if name and (ROOT / name).is_file()]
     if not paths:
         pytest.skip("needs a git checkout")
-    _, document = scanned(capsys, *paths)
+    known = str(ROOT / "scripts/rules/secrets_of_this_checkout.toml")
+    _, document = scanned(capsys, *paths, "--config", known)
     assert [(one["path"], one["line"], one["rule"]) for one in document["findings"]] == []
     assert document["unread"] == []
