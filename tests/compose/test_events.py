@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -87,6 +88,9 @@ def test_a_gap_that_the_engine_no_longer_tells_is_missed(
     ask(lambda: engine.api.start(project))
     wait_for(heard, 1)
     forwarder.cut()
+    deadline = time.monotonic() + 30
+    while heard._listening.is_set() and time.monotonic() < deadline:  # until the cut is noticed
+        time.sleep(0.01)
     heard._last -= 1
     forwarder.open()
     assert not heard.complete()

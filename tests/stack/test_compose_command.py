@@ -116,6 +116,10 @@ def test_a_typo_is_said_as_compose_says_it(tmp_path: Path) -> None:
     [
         ("write /x: no space left on device", "the disk of the Docker engine is full"),
         (
+            'failed to create network x: error during connect: Post "http://a/v1": EOF',
+            "the Docker engine does not answer",
+        ),
+        (
             "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
             "no Docker engine answers at unix:///x.sock: start it",
         ),

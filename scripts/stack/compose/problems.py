@@ -25,6 +25,10 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "no Docker engine answers at {a}: start it, or set DOCKER_HOST",
     ),
     (
+        r"error during connect: ([^\n]+)",
+        "the Docker engine does not answer ({a}): look at its log",
+    ),
+    (
         r"Bind for \S*?:(\d+) failed: port is already allocated",
         "port {a} is taken by another container: stop it (docker ps), or publish another port",
     ),
