@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import fuzz_endpoints
@@ -143,4 +144,4 @@ def test_few_requests_make_a_rehearsal(tmp_path: Path) -> None:
     ran = fuzzed(tmp_path)
     reasons = " ".join(ran.summary["eligible"]["reasons"])
     assert "shortened: 12 requests an operation, expected 60" in reasons
-    assert "not judged: cases" in reasons
+    assert re.search(r"not judged: [^;]*\bcases\b", reasons)
