@@ -20,7 +20,6 @@ from stack.load import load_stack
 from stack.ports import local_ports, port_is_free
 
 MOMENTS = 20
-LONGEST_SECONDS = 2.0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
@@ -31,12 +30,17 @@ def test_nothing_is_left_and_nothing_half_written_verifies(
     output, moments = tmp_path / "out", random.Random(20)  # noqa: S311 - moments, not secrets
     options = ["--stack", str(stack.file), "--output-dir", str(output)]
     proof = [sys.executable, str(Path(run_proof_pack.__file__)), *options, "--poll-seconds", "0.1"]
+    proof += ["--jobs", "30"]
+    begun = time.monotonic()
+    subprocess.run(proof, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    # How long one takes is this machine's, now: the moments lie all over it.
+    longest_seconds = time.monotonic() - begun
     reached = set()
     for _ in range(MOMENTS):
         process = subprocess.Popen(
-            [*proof, "--jobs", "30"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            proof, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        time.sleep(moments.uniform(0.05, LONGEST_SECONDS))
+        time.sleep(moments.uniform(0.05, longest_seconds))
         process.kill()
         said, _ = process.communicate()
         reached.add(said.count("\n"))
