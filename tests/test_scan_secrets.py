@@ -360,3 +360,17 @@ def test_this_product_is_clean_under_its_own_rules(capsys: pytest.CaptureFixture
     _, document = scanned(capsys, *paths, "--config", known)
     assert [(one["path"], one["line"], one["rule"]) for one in document["findings"]] == []
     assert document["unread"] == []
+
+
+def test_what_this_checkout_knows_hides_no_other_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other people's packages are passed over; another value in a test is found."""
+    named = ("tests/a.env", "compose/reference/security/a.yaml", "scripts/.nox/a.env", ".nox/a.env")
+    for name in named:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"token={TOKEN}\n")
+    known = str(ROOT / "scripts/rules/secrets_of_this_checkout.toml")
+    code, document = scanned(capsys, tmp_path, "--config", known)
+    assert code == Exit.FAILED
+    assert {finding["path"] for finding in document["findings"]} == {*named[:3]}
