@@ -119,6 +119,12 @@ def fuzz_endpoints(session: nox.Session) -> None:
     run_script(session, "fuzz_endpoints")
 
 
+@nox.session(name="check-secrets", tags=["proof"])
+def check_secrets(session: nox.Session) -> None:
+    """Look for secrets in the checkout, its history, and what a run logs, answers and seals."""
+    run_script(session, "check_secrets")
+
+
 @nox.session(tags=["proof"])
 def ledger(session: nox.Session) -> None:
     """Show how each gate stands, or record what was done: `nox -s ledger -- show --markdown`."""

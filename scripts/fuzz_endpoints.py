@@ -4,6 +4,7 @@
 #     "cryptography",
 #     "docker",
 #     "filelock",
+#     "google-re2",
 #     "jinja2",
 #     "jsonschema",
 #     "packaging",
@@ -102,7 +103,7 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
                 if row["outcome"] == "failed":
                     recorder.fail(step, f"{step.detail}; {row['subject']}: {row['detail']}")
         with recorder.step("logs of fuzzing") as step:
-            facts["known_values"] = search_logs(runtime, probe.known_values(), recorder, step)
+            facts["known_values"] = search_logs(runtime, probe, recorder, step, EVIDENCE)
 
 
 def fuzz(

@@ -4,6 +4,7 @@
 #     "cryptography",
 #     "docker",
 #     "filelock",
+#     "google-re2",
 #     "jinja2",
 #     "jsonschema",
 #     "packaging",
@@ -112,7 +113,7 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
         with recorder.step("attacks") as step:
             probed.attack(step, probe)
         with recorder.step("logs") as step:
-            found = search_logs(runtime, probe.known_values(), recorder, step)
+            found = search_logs(runtime, probe, recorder, step, EVIDENCE)
             probed.facts["known_values"] = found
 
 

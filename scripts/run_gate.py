@@ -5,6 +5,7 @@
 #     "cryptography",
 #     "docker",
 #     "filelock",
+#     "google-re2",
 #     "jinja2",
 #     "jsonschema",
 #     "packaging",

@@ -79,6 +79,7 @@ class Recorder:
         on_sealed: called once the bundle is there; what it does can't change the verdict.
         sealed: the summary as it was sealed; None until then.
         typed: the command as it was given, to be shown and never sealed: it has whole paths.
+        shared: what one script of a gate leaves for the next; never sealed.
         to_stderr: print steps there, because stdout is for JSON.
     """
 
@@ -102,6 +103,7 @@ class Recorder:
     on_sealed: Callable[[], object] = lambda: None
     sealed: Mapping[str, Any] | None = None
     typed: Sequence[str] = ()
+    shared: dict[str, Any] = field(default_factory=dict)
     _started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _begun: float = field(default_factory=time.monotonic)
 

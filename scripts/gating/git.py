@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from common.cli import ConfigurationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SECONDS = 30
@@ -60,6 +57,28 @@ def committed_versions(path: Path) -> tuple[bytes, ...]:
         if blob.returncode == 0:  # else the commit that removed it
             found.append(blob.stdout)
     return tuple(found)
+
+
+def checkout_files(folder: Path) -> tuple[Path, list[Path]] | None:
+    """The checkout that a folder stands in, and all files that git has or would take.
+
+    Returns:
+        None outside a checkout. Links and what was deleted are not among the files.
+
+    Raises:
+        ConfigurationError: git fails in a checkout.
+    """
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    if top.returncode != 0:
+        return None
+    root = Path(os.fsdecode(top.stdout.rstrip(b"\n")))
+    listed = _git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    if listed.returncode != 0:
+        reason = listed.stderr.decode("utf-8", "replace").strip()
+        raise ConfigurationError(f"git can't list the files of {root}: {reason}")
+    names = sorted({os.fsdecode(name) for name in listed.stdout.split(b"\0") if name})
+    paths = [root / name for name in names]
+    return root, [path for path in paths if path.exists() and not path.is_symlink()]
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -49,6 +49,7 @@ def scan(
     *,
     history: bool = False,
     stdin: BinaryIO | None = None,
+    base: Path | None = None,
     rules: RuleSet | None = None,
     engine: str = "auto",
     key: FingerprintKey | None = None,
@@ -62,6 +63,8 @@ def scan(
         paths: files and folders; links met on the way are not followed.
         history: also every object of the git repositories that the paths stand in.
         stdin: a stream to scan as well.
+        base: names in reports are relative to it (default: the current folder, where it holds
+            all paths; else the nearest that does).
         rules: what is looked for (default: our own, scripts/rules/secrets.toml).
         engine: auto, re2 or hyperscan; the findings are the same.
         key: of the fingerprints (default: the user's own).
@@ -76,7 +79,7 @@ def scan(
     settings = Settings(rules or load_rules(), engine, key or load_key(), inline_allow)
     total = Tally()
     parts: dict[str, dict[int, Tally]] = defaultdict(dict)
-    jobs = _jobs(paths, total, history=history)
+    jobs = _jobs(paths, base, total, history=history)
     for job, tally in run_jobs(jobs, settings, workers or default_workers(), _ALONE_JOBS):
         if isinstance(job, SegmentJob):
             parts[job.file.name][job.start] = tally
@@ -92,11 +95,12 @@ def scan(
     return _result(total, settings)
 
 
-def _jobs(paths: Sequence[Path], total: Tally, *, history: bool) -> Iterator[Job]:
+def _jobs(
+    paths: Sequence[Path], base: Path | None, total: Tally, *, history: bool
+) -> Iterator[Job]:
     repositories = _repositories(paths) if history else []
-    base = base_folder(paths) if paths else None
-    if base is not None:
-        yield from _file_jobs(files_of(paths, base, total), total)
+    if paths:
+        yield from _file_jobs(files_of(paths, base or base_folder(paths), total), total)
     for repository in repositories:
         total.unread += unread_history(repository)
         yield from _object_jobs(repository)

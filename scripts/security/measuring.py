@@ -19,6 +19,7 @@ from security.instruments import check_instruments
 from security.known_values import search
 from security.model import BYPASSED, UNEXPECTED
 from security.probe import Probe, figures, findings, result_rows
+from security.secret_places import first_finding, look_at_answers, look_at_logs
 
 if TYPE_CHECKING:
     import argparse
@@ -79,19 +80,26 @@ def start(runtime: Runtime, recorder: Recorder, step: Step) -> None:
 
 
 def search_logs(
-    runtime: Runtime, values: dict[str, str], recorder: Recorder, step: Step
+    runtime: Runtime, probe: Probe, recorder: Recorder, step: Step, of: str
 ) -> dict[str, object] | None:
-    """Stop the system, so that its logs are whole, and search them for what is known (G3d)."""
+    """Stop the system, so that its logs are whole; search them for what is known (G3d).
+
+    Logs and answers are searched by the rules of the secret scan as well, for `check_secrets`.
+    """
     left = runtime.stop()
     recorder.facts["left_over"] = [*recorder.facts.get("left_over", ()), *(left or ())]
     logs = {item.name: runtime.log_path(item.name) for item in runtime.services}
-    found = search({**logs, **runtime.more_logs()}, values)
+    found = search({**logs, **runtime.more_logs()}, probe.known_values())
+    looked = look_at_logs(recorder, runtime, of)
+    looked += look_at_answers(recorder, runtime.stack, of, probe.speaker.answers)
     if not found.logs:
         step.outcome, step.error = "inconclusive", "no log of any service can be seen"
         return None
     step.detail = f"{found.values} known values in {found.logs} logs: {len(found.found)} found"
     if found.found:
         recorder.fail(step, f"{step.detail}: {found.found[0]}")
+    if where := first_finding(looked):
+        recorder.fail(step, f"{step.detail}; {where}")
     return found.as_json()
 
 

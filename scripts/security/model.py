@@ -61,6 +61,8 @@ class Security:
         watched: places that no request may ever change.
         never: texts that no answer may hold, whatever was asked.
         weakened: the command that starts a service without one control.
+        secret_rules: the rules of the secret scan, relative to the stack file; None is ours.
+        secret_baseline: what is known in the checkout and its history.
     """
 
     corpora: tuple[str, ...]
@@ -72,6 +74,8 @@ class Security:
     never: tuple[str, ...] = ()
     weakened: tuple[str, ...] = ()
     fuzz: Fuzz = field(default_factory=Fuzz)
+    secret_rules: str | None = None
+    secret_baseline: str | None = None
 
     def control(self, name: str) -> Control:
         """The control of that name; the loader made sure that it exists."""

@@ -44,8 +44,9 @@ class Probe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the port."""
+        """Close the port, forget the answers."""
         self._listener.__exit__()
+        self.speaker.answers.close()
 
     def run(
         self, cases: Iterable[Case], note: Callable[[CaseResult], None] = lambda _: None

@@ -41,6 +41,8 @@ def read_security(value: Mapping[str, Any] | None) -> Security | None:
         never=tuple(value.get("never", ())),
         weakened=tuple(value.get("weakened", {}).get("command", ())),
         fuzz=_fuzz(value.get("fuzz", {})),
+        secret_rules=value.get("secret_scan", {}).get("rules"),
+        secret_baseline=value.get("secret_scan", {}).get("baseline"),
     )
 
 

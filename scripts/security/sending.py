@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from security.answers import Answers
 from security.places import NotHadError
 from security.wire import Exchange, Hold, exchange
 from stack.placeholders import fill, fill_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from security.model import Security
     from security.tokens import Forger
@@ -28,10 +30,13 @@ class Ready:
     url: str
     data: bytes
     hold: Hold | None
+    heard: Callable[[Exchange], None]
 
     def send(self, timeout_seconds: float = 20.0) -> Exchange:
         """Send it over a connection of its own."""
-        return exchange(self.url, self.data, self.hold, timeout_seconds)
+        found = exchange(self.url, self.data, self.hold, timeout_seconds)
+        self.heard(found)
+        return found
 
 
 class Speaker:
@@ -43,6 +48,7 @@ class Speaker:
         """Take who may speak, and with which secrets."""
         self._stack, self._security, self._forger = stack, security, forger
         self.secrets = {f"secret:{name}": value for name, value in secrets.items()}
+        self.answers = Answers()
 
     def ready(self, request: Mapping[str, Any], values: Mapping[str, Any]) -> Ready:
         """The bytes of one request.
@@ -59,6 +65,7 @@ class Speaker:
         if "payload" in request:
             known["payload"] = fill_value(request["payload"], known)
         hold = request.get("hold")
+        heard = functools.partial(self.answers.add, request["service"])
         pause = Hold(hold["last_bytes"], hold["seconds"]) if hold else None
         method, target = request.get("method", "GET"), fill(request.get("path", "/"), known)
         body = _body(request, known)
@@ -66,12 +73,12 @@ class Speaker:
             filled = fill_value(dict(token), known)
             known["token"] = self._mint().forge(filled, request["service"], method, target, body)
         if "raw" in request:
-            return Ready(url, encode(fill(request["raw"], known)), pause)
+            return Ready(url, encode(fill(request["raw"], known)), pause, heard)
         lines = self._head(request, known, body)
         if request.get("chunked"):
             body = chunks(body)
         head = "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""])
-        return Ready(url, encode(head) + body, pause)
+        return Ready(url, encode(head) + body, pause, heard)
 
     def _mint(self) -> Forger:
         if self._forger is None:

@@ -3,14 +3,17 @@
 Without CONTROL all of them are on; with one, that one is off:
 token, paths, programs, environment, hosts, logs, errors, sizes, headers, once, sessions,
 health, answers, framing, neighbours. The variable FAULT makes it wrong in other ways: broken
-(the good requests fail as well), failing (500 for everything refused), undocumented.
+(the good requests fail as well), failing (500 for everything refused), undocumented, telling
+(a token in its errors), noting (a token in its log).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import string
 import subprocess
 import sys
 import threading
@@ -27,6 +30,7 @@ FILES = STATE / "files"
 JOBS: dict[str, str] = {}
 SESSIONS: dict[str, str] = {}
 ONE = threading.Lock()
+TOLD = "ghp_" + "".join(random.Random(7).choices(string.ascii_letters, k=36))  # noqa: S311
 PLAIN = re.compile(r"[a-z0-9.-]*[a-z0-9]")
 
 
@@ -163,6 +167,8 @@ class Handler(BaseHTTPRequestHandler):
             error = str(problem)
             if OFF == "errors":
                 error = f'Traceback (most recent call last):\n  File "{__file__}", line 1\n{error}'
+            if FAULT == "telling":
+                error += f" token={TOLD}"
             self.answer(500 if FAULT == "failing" else problem.status, {"error": error})
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
             self.answer(500 if FAULT == "failing" else 422, {"error": "not valid"})
@@ -170,6 +176,8 @@ class Handler(BaseHTTPRequestHandler):
     def work(self, raw: bytes) -> object:
         """Check who asks, and do it."""
         known = f"Bearer {os.environ['KEY']}"
+        if FAULT == "noting":
+            print(f"token={TOLD}", flush=True)
         if OFF == "logs":
             print(self.headers.get("Authorization"), raw.decode("utf-8", "replace"), flush=True)
         if OFF != "token" and self.headers.get("Authorization") != known:
@@ -186,6 +194,7 @@ def main() -> None:
     """Serve until killed."""
     FILES.mkdir(exist_ok=True)
     (STATE / "outside").mkdir(exist_ok=True)
+    print("started", flush=True)
     ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 
 
