@@ -146,15 +146,13 @@ def known_in_evidence(runtime: Runtime, recorder: Recorder) -> dict[str, Any]:
 
 def write_results(recorder: Recorder) -> None:
     """The figures of the summary, and every scan in secrets_results.json (G8)."""
-    from common.schema import check_value
     from security.secret_places import figures, looked_at
 
     found = looked_at(recorder)
     begun = recorder.facts["measured"].get(EVIDENCE, {"known_values": None})
     recorder.facts["measured"][EVIDENCE] = {**figures(found), **begun}
     value = {"schema": "secrets_results/1", "places": [item.as_json() for item in found]}
-    check_value(value, "secrets_results", "secrets_results.json")
-    recorder.folder.write_json("secrets_results.json", value)
+    recorder.folder.write_json("secrets_results.json", value, "secrets_results")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

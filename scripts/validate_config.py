@@ -131,6 +131,9 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
         runtime.start()
         results, figures = measure_running(options, runtime)
         recorder.facts["measured"][EVIDENCE] = figures
+        if figures["waived"]:
+            said = f"{figures['waived']} findings of the configuration are waived"
+            recorder.reservations = [*recorder.reservations, said]
         for line in lines_of(results, only_problems=True):
             recorder.print(f"      {line}")
         step.detail = summary_line(figures)

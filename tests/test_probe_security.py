@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import probe_security
@@ -12,7 +15,12 @@ from fakes.attacked import CONTROLS, attacked_value, corpus, write_attacked
 from common.cli import ConfigurationError, Exit, UsageError
 from security import instruments
 from security.corpus import load_corpora
+from security.instruments import Seen
+from security.judge import Observed, judge
+from security.model import Case, CaseResult, Problem
 from security.probe import Probe
+from security.self_test import got_through
+from security.wire import Answer, Exchange
 from stack.load import load_stack
 from stack.process import create
 from stack.runtime import open_runtime
@@ -20,8 +28,6 @@ from stack.runtime import open_runtime
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from security.model import CaseResult
 
 # The case of the fake corpus, the control that it is for, and what its bypass is seen by.
 KINDS = [
@@ -114,8 +120,80 @@ def test_the_self_test_sees_each_control_missed(tmp_path: Path) -> None:
     assert found["controls_without_failing_case"] == 0
     assert found["cases"] == len(KINDS)
     table = ran.evidence("security_self_test.json")["rows"]
-    assert {name: row for row in table for name in row["cases"]}.keys() == {k for k, _, _ in KINDS}
+    cases = [item for row in table for item in row["cases"]]
+    assert {item["id"] for item in cases if item["got_through"]} == {k for k, _, _ in KINDS}
     assert ran.summary["verdict"] == "inconclusive"  # the attacks themselves were not made
+
+
+def result_of(expect: dict[str, Any], *kinds: str, outcome: str = "bypassed") -> CaseResult:
+    """What a case came to while its control was off."""
+    case = Case("a", "fake", "auth", "token", "CWE-1", "a", {}, {"status": [403], **expect})
+    return CaseResult(case, outcome, "", "", tuple(Problem(kind, "") for kind in kinds))
+
+
+@pytest.mark.parametrize(
+    ("expect", "kinds", "proves"),
+    [
+        ({}, ["status"], True),
+        ({}, ["status", "health"], False),
+        ({}, ["health"], False),
+        ({"healthy": True}, ["status", "health"], True),
+        ({"no_connection": True}, ["status"], False),
+        ({"no_connection": True}, ["status", "connection"], True),
+        ({"no_connection": True}, ["health"], False),
+        ({"absent": ["a"]}, ["text"], True),
+    ],
+)
+def test_a_control_is_missed_where_the_effect_that_it_prevents_was_seen(
+    expect: dict[str, Any],
+    kinds: list[str],
+    proves: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    """200 for a tool that failed, or a weakened service that crashed, proves no control."""
+    assert got_through(result_of(expect, *kinds)) is proves
+    assert not got_through(result_of(expect, *kinds, outcome="unexpected"))
+
+
+def test_without_a_weakened_command_the_attacks_are_made_and_the_controls_are_not_judged(
+    tmp_path: Path,
+) -> None:
+    value = attacked_value()
+    del value["security"]["weakened"]
+    ran = Ran(write_attacked(tmp_path, value=value))
+    assert ran.failed == {"cases", "families"}  # of so small a corpus
+    assert ran.figures["held"] == len(KINDS)
+    assert ran.figures["self_test"] is None
+    outcomes = {row["id"]: row["outcome"] for row in ran.summary["criteria"]}
+    assert outcomes["controls-tested"] == "inconclusive"
+
+
+def test_what_a_launcher_was_given_says_nothing_of_the_program() -> None:
+    """Only the program's own environment counts: one that was never seen is no clean one."""
+    expect = {"status": [200], "clean_environment": "echo a"}
+    launcher = Seen(7, "python launch.py echo a", "")
+    dirty = Seen(7, "echo a ", "KEY=secret value\n")
+
+    def outcome(*processes: Seen) -> str:
+        exchanges = [Exchange((Answer(200),))]
+        return judge(expect, Observed(exchanges, (), processes), {"secret value": "a secret"})[0]
+
+    assert outcome(launcher) == "vacuous"
+    assert outcome(launcher, Seen(7, "echo a ", "PATH=/bin\n")) == "held"
+    assert outcome(launcher, dirty) == "bypassed"
+
+
+def test_a_process_that_becomes_another_program_is_seen_twice() -> None:
+    text = f"becomes-{os.getpid()}"
+    script = (
+        "import os, sys, time; time.sleep(0.3);"
+        "os.execve(sys.executable, ['late', '-c', 'import time; time.sleep(0.3)', sys.argv[1]],"
+        "{'LATE': '1'})"
+    )
+    with instruments.ProcessTable([text]) as table:
+        subprocess.run([sys.executable, "-S", "-c", script, text], check=True, timeout=30)
+    late = [item for item in table.found() if item.arguments.startswith("late")]
+    assert {"LATE=1" in (item.environment or "") for item in late} == {True}
+    assert len(table.found()) > len(late)
 
 
 def test_a_case_that_never_fails_is_named(tmp_path: Path) -> None:

@@ -45,12 +45,14 @@ class Check:
         requirement: the requirement's id.
         look: yields the rows; its docstring is the rule.
         nothing: why it is skipped where it yields none.
+        needed: a running system has something for it to look at: skipped is no answer there.
     """
 
     name: str
     requirement: str
     look: Callable[[Subject], Iterable[Row]]
     nothing: str
+    needed: bool = False
 
     @property
     def rule(self) -> str:

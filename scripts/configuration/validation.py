@@ -58,11 +58,15 @@ def figures(results: Sequence[Result], subject: Subject) -> dict[str, Any]:
     """What configuration.schema.json says: counts, and each check with its findings."""
     outcomes = Counter(result.outcome for result in results)
     rows = [row for result in results for row in result.rows]
+    needed = [result for result in results if result.check.needed]
     return {
         "runtimes": [*subject.runtimes],
         "running": subject.live is not None,
         "checks": len(results),
         **{name: outcomes[name] for name in (PASSED, FAILED, SKIPPED)},
+        "needed": len(needed),
+        "needed_passed": sum(result.outcome == PASSED for result in needed),
+        "needed_skipped": [result.check.name for result in needed if result.outcome == SKIPPED],
         "waived": sum(bool(row.waived) for row in rows),
         "looked_at": sum(not row.unseen for row in rows),
         "unseen": sum(bool(row.unseen) for row in rows),

@@ -10,6 +10,7 @@ import shutil
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from common.schema import check_value
 from evidence.files import ArtifactError, safe_name, shown
 from evidence.partials import (
     OWNER,
@@ -106,14 +107,23 @@ class RunFolder:
         clean = self.redactor.text(text)
         return self.write_bytes(name, clean.encode("utf-8", "backslashreplace"))
 
-    def write_json(self, name: str, value: object) -> Path:
+    def write_json(self, name: str, value: object, schema: str | None = None) -> Path:
         """Write a JSON value, redacted: sorted keys, two spaces, a final newline.
+
+        Args:
+            name: below evidence/.
+            value: before redaction.
+            schema: what it has to fit after it: schemas/<schema>.schema.json.
 
         Raises:
             ArtifactError: NaN or an infinity in it, or it can't be written.
+            ConfigurationError: it does not fit the schema.
         """
+        clean = self.redactor.value(value)
+        if schema is not None:
+            check_value(clean, schema, name)
         try:
-            text = json.dumps(self.redactor.value(value), indent=2, sort_keys=True, allow_nan=False)
+            text = json.dumps(clean, indent=2, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as problem:
             raise ArtifactError(f"{name}: expected a JSON value: {problem}") from problem
         return self.write_bytes(name, text.encode() + b"\n")

@@ -18,10 +18,10 @@ from security.judge import (
     Observed,
     checks_of,
     expected_of,
-    is_server_error,
     json_problems,
     judge,
     read_json,
+    server_errors,
     statuses_of,
 )
 from security.log_tail import LogTail
@@ -104,7 +104,8 @@ class Attacker:
             got,
             problems,
             status=exchanges[0].status if exchanges else None,
-            server_errors=sum(is_server_error(item, case) for item in exchanges),
+            server_errors=attempt.server_errors
+            + sum(server_errors(item, case.expect["status"]) for item in exchanges),
             seconds=round(time.monotonic() - begun, 6),
             checks=checks,
         )
@@ -129,6 +130,7 @@ class _Attempt:
             "bulk": case.bulk,
         }
         self._markers = [self.values["marker"]]
+        self.server_errors = 0  # beside those of the attack itself
         self._payload(case.payload)
 
     def _payload(self, payload: Any) -> None:  # noqa: ANN401 - the JSON edge
@@ -201,6 +203,7 @@ class _Attempt:
         found = self._speaker.ready(request, values).send()
         expect = fill_value(request.get("expect", {}), {**self._speaker.secrets, **values})
         allowed = expect.get("status", SUCCESSES)
+        self.server_errors += server_errors(found, allowed)
         if found.status is None or found.status not in allowed:
             shown = " or ".join(map(str, allowed)) if allowed is not SUCCESSES else "a success"
             return f"expected {shown}, got {found.status or found.error or 'no answer'}"

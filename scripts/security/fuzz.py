@@ -6,11 +6,10 @@ import io
 import json
 import random
 import tarfile
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from security.fuzz_rows import Row
 from security.judge import SERVER_ERRORS, TRACES, read_json
 from security.openapi import ODD, RAW, Maker, read_document
 from security.places import NotHadError
@@ -18,6 +17,7 @@ from stack.placeholders import fill_value
 from stack.workload import pointer
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping
 
     from security.model import Security
@@ -29,39 +29,6 @@ if TYPE_CHECKING:
 GOOD_SHARE = 3  # one request of so many is a good one
 _REFUSED = frozenset({401, 403})
 _SUCCESS = range(200, 300)
-
-
-@dataclass
-class Row:
-    """What one operation answered."""
-
-    operation: Operation
-    caller: str = ""
-    statuses: Counter[str] = field(default_factory=Counter)
-    unauthenticated: int | None = None
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def requests(self) -> int:
-        """How many were sent to it, the one without a token aside."""
-        return sum(self.statuses.values())
-
-    @property
-    def reached(self) -> bool:
-        """Whether it did its business at least once."""
-        return any(text.startswith("2") for text in self.statuses)
-
-    def as_json(self) -> dict[str, Any]:
-        """The row of fuzzing_results.json."""
-        return {
-            "operation": self.operation.name,
-            "caller": self.caller,
-            "requests": self.requests,
-            "reached": self.reached,
-            "statuses": dict(sorted(self.statuses.items())),
-            "unauthenticated": self.unauthenticated,
-            "problems": self.problems[:20],
-        }
 
 
 class Fuzzer:
@@ -117,10 +84,11 @@ class Fuzzer:
         chance = random.Random(f"{self._seed} {operation.name}")  # noqa: S311 - repeatable, not secret
         maker = Maker(document, chance)
         row = Row(operation)
-        row.caller, identity = self._caller(operation, maker)
+        row.caller, identity = self._caller(operation, maker, row)
         if operation.path not in self._fuzz.public:
             found = self._speaker.ready(self._good(operation, maker), {}).send()
             row.unauthenticated = found.status
+            self._look_at(row, found, row.tried)
             if found.status not in _REFUSED:
                 row.problems.append(f"without a token it answered {found.status}")
         for number in range(count):
@@ -130,7 +98,7 @@ class Fuzzer:
             self._note(row, self._speaker.ready({**request, **identity}, {}).send(), request)
         return row
 
-    def _caller(self, operation: Operation, maker: Maker) -> tuple[str, dict[str, Any]]:
+    def _caller(self, operation: Operation, maker: Maker, row: Row) -> tuple[str, dict[str, Any]]:
         """Who may call an operation: tried, because a document says how, not who."""
         candidates = [*self._candidates(operation)]
         for name, identity in candidates:
@@ -138,6 +106,7 @@ class Fuzzer:
                 found = self._speaker.ready({**self._good(operation, maker), **identity}, {}).send()
             except NotHadError:
                 continue
+            self._look_at(row, found, row.tried)
             if found.status not in _REFUSED:
                 return name, identity
         return candidates[0] if candidates else ("nobody", {})
@@ -226,10 +195,14 @@ class Fuzzer:
         return {**good, "path": _target(operation, values)}
 
     def _note(self, row: Row, found: Exchange, request: Mapping[str, Any]) -> None:
-        row.statuses[str(found.status or "closed")] += 1
+        self._look_at(row, found, row.statuses)
         if found.status in _SUCCESS and row.operation.method in {"PUT", "POST"}:
             key = (row.operation.service, row.operation.path)
             self._made[key] = _path_values(row.operation.path, str(request["path"]))
+
+    def _look_at(self, row: Row, found: Exchange, counted: Counter[str]) -> None:
+        """What no answer may be, whoever asked."""
+        counted[str(found.status or "closed")] += 1
         if found.status is None:
             row.problems.append(f"no answer: {found.error or 'closed'}")
         elif found.status in SERVER_ERRORS:
@@ -281,33 +254,3 @@ def _tar(files: Mapping[str, str]) -> str:
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
     return stream.getvalue().decode("utf-8", "surrogateescape")
-
-
-def figures(rows: list[Row]) -> dict[str, Any]:
-    """The counts of the summary (schemas/fuzzing.schema.json)."""
-    statuses = Counter(status for row in rows for status in row.statuses.elements())
-    return {
-        "services": len({row.operation.service for row in rows}),
-        "operations": len(rows),
-        "operations_not_reached": sum(not row.reached for row in rows),
-        "not_reached": [row.operation.name for row in rows if not row.reached],
-        "operations_open": sum(
-            any(text.startswith("without a token") for text in row.problems) for row in rows
-        ),
-        "requests": sum(row.requests for row in rows),
-        "fewest_requests": min((row.requests for row in rows), default=0),
-        "errors_5xx": sum(count for status, count in statuses.items() if status.startswith("5")),
-        "no_answer": statuses["closed"],
-        "leaks": sum("holds" in text for row in rows for text in row.problems),
-        "findings": [_finding(row) for row in rows if row.problems or not row.reached],
-    }
-
-
-def _finding(row: Row) -> dict[str, str]:
-    said = list(dict.fromkeys(row.problems)) or ["no request of it succeeded"]
-    return {
-        "detector": "fuzzing",
-        "subject": row.operation.name,
-        "outcome": "failed" if row.problems else "inconclusive",
-        "detail": "; ".join(said[:3]),
-    }

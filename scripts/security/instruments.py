@@ -64,7 +64,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Seen:
-    """A process that was seen: its arguments and, where it may be read, its environment."""
+    """A state in which a process was seen: arguments and, where it may be read, environment."""
 
     pid: int
     arguments: str
@@ -79,7 +79,7 @@ class ProcessTable:
         self._texts = [*texts]
         self._known = {*_pids()}
         self._over = threading.Event()
-        self._found: dict[int, Seen] = {}
+        self._found: dict[Seen, None] = {}
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Self:
@@ -95,8 +95,11 @@ class ProcessTable:
             self._thread.join()
 
     def found(self) -> tuple[Seen, ...]:
-        """Processes that had one of the texts among their arguments."""
-        return tuple(self._found.values())
+        """Each state of each process that had one of the texts among its arguments.
+
+        A launcher and the program that it becomes are two states of one process.
+        """
+        return tuple(self._found)
 
     def _look(self) -> None:
         while not self._over.is_set():
@@ -109,9 +112,9 @@ class ProcessTable:
         arguments = _arguments(pid)
         if pid == os.getpid() or not any(text in arguments for text in self._texts):
             return
-        earlier = self._found.get(pid)
-        if earlier is None or earlier.environment is None:
-            self._found[pid] = Seen(pid, arguments, _environment(pid))
+        # The arguments were read first: a program that they name has this environment, or
+        # one that it became later.
+        self._found[Seen(pid, arguments, _environment(pid))] = None
 
 
 def _pids() -> Iterable[int]:

@@ -11,7 +11,7 @@ from security.model import BYPASSED, CLOSED, HELD, UNEXPECTED, VACUOUS, Problem
 from stack.workload import pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from security.instruments import Seen
     from security.model import Case, Security
@@ -26,8 +26,10 @@ TRACES = re.compile(
     r"|System\.\w+Exception|sqlalchemy\.exc|sqlite3\.\w+Error|psycopg\.|pydantic_core",
     re.MULTILINE,
 )
-# A status in the allowed list that is missed without any effect.
-_MILD = "status"
+# Alone, without a success, it is no effect: an unexpected refusal.
+STATUS = "status"
+HEALTH = "health"
+_NO_EFFECT = frozenset({"status", "healthy"})
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def judge(
         return VACUOUS, problems
     if not kinds:
         return HELD, ()
-    mild = kinds == {_MILD} and not any(_succeeded(item) for item in seen.exchanges)
+    mild = kinds == {STATUS} and not any(_succeeded(item) for item in seen.exchanges)
     return (UNEXPECTED if mild else BYPASSED), problems
 
 
@@ -74,7 +76,7 @@ def _problems(
 ) -> Iterator[Problem]:
     for item in dict.fromkeys(map(_shown, seen.exchanges)):
         if item not in expect["status"]:
-            yield Problem("status", f"expected {_list(expect['status'])}, got {item}")
+            yield Problem(STATUS, f"expected {_list(expect['status'])}, got {item}")
     yield from _text_problems(expect, seen.exchanges, never)
     yield from _answer_problems(expect, seen.exchanges)
     yield from _count_problems(expect, seen.exchanges)
@@ -87,7 +89,7 @@ def _problems(
     if seen.meanwhile:
         yield Problem("meanwhile", seen.meanwhile)
     if seen.health:
-        yield Problem("health", seen.health)
+        yield Problem(HEALTH, seen.health)
 
 
 def _shown(item: Exchange) -> int | str:
@@ -171,9 +173,13 @@ def _process_problems(
     wanted = expect.get("clean_environment")
     if wanted is None:
         return
-    mine = [item for item in processes if wanted in item.arguments and item.environment is not None]
+    mine = [
+        item
+        for item in processes
+        if item.arguments.startswith(wanted) and item.environment is not None
+    ]
     if not mine:
-        yield Problem("blind", "the process was never seen, so nothing is known of its environment")
+        yield Problem("blind", "the program was never seen, so nothing is known of its environment")
     for value, name in never.items():
         if any(value in (item.environment or "") for item in mine):
             yield Problem("environment", f"the environment of the process holds {name}")
@@ -187,11 +193,16 @@ def expected_of(case: Case) -> str:
 
 def checks_of(case: Case, security: Security | None = None) -> tuple[str, ...]:
     """What is looked at beside the status."""
-    skipped = {"status", "contains"}
+    skipped = {*_NO_EFFECT, "contains"}
     found = [name.replace("_", " ") for name in case.expect if name not in skipped]
     found += ["follow-up requests"] if case.then else []
     found += ["watched places"] if security and security.watched else []
     return tuple(found)
+
+
+def looks_for_effects(case: Case) -> bool:
+    """Whether a case says more of what must be than a status."""
+    return bool({*case.expect} - _NO_EFFECT) or bool(case.then)
 
 
 def statuses_of(exchanges: Sequence[Exchange]) -> str:
@@ -200,10 +211,7 @@ def statuses_of(exchanges: Sequence[Exchange]) -> str:
     return "status " + ", ".join(shown)
 
 
-def is_server_error(item: Exchange, case: Case) -> bool:
-    """Whether an answer is a 5xx that the case does not expect."""
-    return (
-        item.status is not None
-        and item.status in SERVER_ERRORS
-        and item.status not in case.expect["status"]
-    )
+def server_errors(item: Exchange, allowed: Container[int | str]) -> int:
+    """How many answers of one connection are a 5xx that is not allowed."""
+    found = [answer.status for answer in item.answers if answer.status in SERVER_ERRORS]
+    return sum(status not in allowed for status in found)

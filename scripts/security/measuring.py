@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import ScriptError, UsageError
 from common.progress import Progress
-from common.schema import check_value
 from evidence.recorder import StopRun
 from security import self_test
 from security.corpus import load_corpora
@@ -121,15 +120,22 @@ class Measured:
 
     def switch_off(self, options: argparse.Namespace, step: Step) -> None:
         """Each control off in turn, on a process runtime of its own; elsewhere said, not done."""
-        if options.no_self_test or self.runtime.name != PROCESS:
-            why = "not asked for" if options.no_self_test else f"not on {self.runtime.name}"
-            step.detail = f"{why}: only the process runtime can switch a control off"
+        if options.no_self_test:
+            step.detail = "not asked for"
+            return
+        if self.runtime.name != PROCESS or not self.security.weakened:
+            where = self.runtime.name
+            step.detail = f"not on {where}: only the process runtime can switch a control off"
+            if where == PROCESS:
+                said = (
+                    "expected security.weakened in the stack file: no control can be switched off"
+                )
+                step.outcome, step.error = "inconclusive", said
             return
         rows = self._rows(self._section(options))
         self.facts["self_test"] = found = self_test.figures(rows)
-        value = {"schema": "security_self_test/1", "rows": [row.as_json() for row in rows]}
-        check_value(value, "security_self_test", "security_self_test.json")
-        self.recorder.folder.write_json("security_self_test.json", value)
+        value = {"schema": "security_self_test/2", "rows": [row.as_json() for row in rows]}
+        self.recorder.folder.write_json("security_self_test.json", value, "security_self_test")
         step.detail = f"{len(rows)} controls switched off, {found['cases']} cases"
         blunt = [row for row in rows if not row.failing]
         idle = [name for row in rows for name in row.never_failing]
@@ -202,5 +208,4 @@ def write_results(results: Sequence[CaseResult], recorder: Recorder) -> None:
     for name in sorted({item.case.evidence for item in results}):
         mine = [item for item in results if item.case.evidence == name]
         value = {"schema": "security_cases/1", "part": name, "cases": result_rows(mine)}
-        check_value(value, "security_cases", f"{name}_results.json")
-        recorder.folder.write_json(f"{name}_results.json", value)
+        recorder.folder.write_json(f"{name}_results.json", value, "security_cases")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError, ScriptError
+from security.judge import HEALTH, STATUS, looks_for_effects
 from security.model import BYPASSED, VACUOUS, Case, CaseResult
 from stack.ports import local_ports, port_is_free
 
@@ -34,21 +35,45 @@ class Row:
     @property
     def failing(self) -> tuple[str, ...]:
         """The cases that got through, as they have to."""
-        return tuple(item.case.id for item in self.results if item.outcome == BYPASSED)
+        return tuple(item.case.id for item in self.results if got_through(item))
 
     @property
     def never_failing(self) -> tuple[str, ...]:
         """The cases that did not: what they look at, the control has no part in."""
-        return tuple(item.case.id for item in self.results if item.outcome != BYPASSED)
+        return tuple(item.case.id for item in self.results if not got_through(item))
 
     def as_json(self) -> dict[str, object]:
         """The row of the table control x case."""
         return {
             "control": self.control,
-            "cases": {item.case.id: item.outcome for item in self.results},
-            "got": {item.case.id: item.got for item in self.results if item.outcome != BYPASSED},
+            "cases": [
+                {
+                    "id": item.case.id,
+                    "got_through": got_through(item),
+                    "outcome": item.outcome,
+                    "got": item.got,
+                }
+                for item in self.results
+            ],
             "error": self.error,
         }
+
+
+def got_through(result: CaseResult) -> bool:
+    """Whether an attack did what its control prevents: a status or a crash is not enough.
+
+    Where a case looks for effects, one of them has to be seen: an answer may say 200 of a
+    tool that failed. A service that does not live through an attack proves its control only
+    where a case says that this is what it looks for.
+    """
+    kinds = {problem.kind for problem in result.problems}
+    if result.outcome != BYPASSED:
+        return False
+    if kinds - {STATUS, HEALTH}:
+        return True
+    if result.case.expect.get("healthy"):
+        return HEALTH in kinds
+    return kinds == {STATUS} and not looks_for_effects(result.case)
 
 
 def weakened_commands(

@@ -176,7 +176,13 @@ CHECKS = (
         credentials_on_disk,
         "no env file or secret file holds a secret",
     ),
-    Check("credentials-of-a-run", "G3d", credentials_of_a_run, "the stack file names no secret"),
+    Check(
+        "credentials-of-a-run",
+        "G3d",
+        credentials_of_a_run,
+        "the stack file names no secret",
+        needed=True,
+    ),
     Check("credentials-of-the-system", "G3d", credentials_of_the_system, "the system does not run"),
     Check(
         "environment-of-containers",

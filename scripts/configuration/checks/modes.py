@@ -78,4 +78,6 @@ def judge(mode: int, wanted: FileMode) -> str:
     return ""
 
 
-CHECKS = (Check("file-modes", "K1", file_modes, "the stack file asks for no mode here"),)
+CHECKS = (
+    Check("file-modes", "K1", file_modes, "the stack file asks for no mode here", needed=True),
+)

@@ -74,5 +74,5 @@ def _wide(public: bool, credentials: bool) -> str:  # noqa: FBT001 - two facts
 
 CHECKS = (
     Check("cors-configured", "K1", configured_origins, "no variable speaks of origins (CORS)"),
-    Check("cors-answered", "K1", answered_origins, "the system does not run"),
+    Check("cors-answered", "K1", answered_origins, "the system does not run", needed=True),
 )

@@ -69,7 +69,7 @@ def _category(name: str) -> str:
 
 
 CHECKS = (
-    Check("secret-length", "K1", secret_length, _NONE),
-    Check("secret-strength", "K1", secret_strength, _NONE),
+    Check("secret-length", "K1", secret_length, _NONE, needed=True),
+    Check("secret-strength", "K1", secret_strength, _NONE, needed=True),
     Check("secret-reuse", "K1", secret_reuse, _NONE),
 )

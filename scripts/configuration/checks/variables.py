@@ -129,5 +129,5 @@ def _lines_of(subject: Subject, path: Path) -> Iterator[Row]:
 CHECKS = (
     Check("required-variables", "K1", required_variables, "the stack file requires no variable"),
     Check("service-urls", "K1", service_urls, "the stack file has no service"),
-    Check("placeholders", "K1", placeholders, "no service is told anything"),
+    Check("placeholders", "K1", placeholders, "no service is told anything", needed=True),
 )
