@@ -332,6 +332,28 @@ def test_a_gate_measures_a_running_system(configured: Configured) -> None:
 
 
 @pytest.mark.usefixtures("gate")
+def test_what_a_running_system_must_have_is_no_pass_where_there_is_nothing(
+    configured: Configured,
+) -> None:
+    """A stack file that asks for no file mode passed `policy 444` before."""
+    _, summary = run_gate(configured)
+    found = summary["measured"]["configuration"]
+    assert found["needed_skipped"] == ["file-modes"]
+    assert found["needed_passed"] == found["needed"] - 1 == 5
+
+
+@pytest.mark.usefixtures("gate")
+def test_a_run_with_waived_findings_counts_for_no_release(configured: Configured) -> None:
+    """design.md, verdicts: waived can't count."""
+    configured.value["runtimes"]["process"]["environment"]["OTHER_TOKEN"] = OTHER[:20]
+    here = {"place": "stack.yaml: runtimes.process.environment.OTHER_TOKEN"}
+    waive(configured, here, {**here, "check": "secret-strength"})
+    _, summary = run_gate(configured)
+    assert summary["measured"]["configuration"]["waived"] == 2
+    assert "2 findings of the configuration are waived" in json.dumps(summary["eligible"])
+
+
+@pytest.mark.usefixtures("gate")
 def test_a_gate_fails_on_a_finding_and_names_the_check(configured: Configured) -> None:
     rule = {"path": "{state}/logs/*.log", "mode": "444", "why": "a test"}
     configured.value["file_modes"] = [rule]
