@@ -21,9 +21,10 @@
 """Attack a system with the corpora of its stack file, and look at what the attacks did.
 
 Writes <output-dir>/<YYYYMMDD-HHMMSS>/ with gate3-summary-<time>.json, a results file for each
-part (auth_results.json, …), security_self_test.json, report.html, logs, a manifest and its
-signature. On the process runtime each control is switched off in turn first: a case that
-gets through then, and not otherwise, is worth something. `run_gate.py gate3` runs the same.
+part (auth_results.json, …), what the system says of its controls (sandbox_report.json, …),
+security_self_test.json, report.html, logs, a manifest and its signature. On the process
+runtime each control is switched off in turn first: a case that gets through then, and not
+otherwise, is worth something. `run_gate.py gate3` runs the same.
 
 exit codes: 0 passed; 1 failed; 2 inconclusive; 64 bad arguments; 78 bad configuration;
 130 interrupted.
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from stack.runtime import Runtime
 
 EVIDENCE = "security"
-STEPS = ("read the corpora", "self-test", "start", "attacks", "logs")
+STEPS = ("read the corpora", "self-test", "start", "attacks", "reports", "logs")
 EXAMPLES = (
     "python scripts/probe_security.py",
     "python scripts/probe_security.py --no-self-test --family traversal",
@@ -94,6 +95,7 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
     """Self-test, attacks, logs; figures are kept however it ends."""
     from security.measuring import Measured, chosen_cases, open_eyes, search_logs, start
     from security.probe import Probe
+    from security.reports import ask_all
 
     with recorder.step("read the corpora") as step:
         cases = chosen_cases(options, runtime.stack)
@@ -112,6 +114,8 @@ def measure(options: argparse.Namespace, runtime: Runtime, recorder: Recorder) -
     with Probe(runtime, security) as probe:
         with recorder.step("attacks") as step:
             probed.attack(step, probe)
+        with recorder.step("reports") as step:
+            probed.facts["reports"] = ask_all(probe, recorder, step)
         with recorder.step("logs") as step:
             found = search_logs(runtime, probe, recorder, step, EVIDENCE)
             probed.facts["known_values"] = found

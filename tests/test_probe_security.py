@@ -196,6 +196,37 @@ def test_a_process_that_becomes_another_program_is_seen_twice() -> None:
     assert len(table.found()) > len(late)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "path", "said"),
+    [
+        ({"/openapi": "3.1.0"}, "/openapi.json", None),
+        ({"/openapi": "9"}, "/openapi.json", "/openapi: expected"),
+        ({"/openapi": "3.1.0"}, "/nothing", "expected a success, got 404"),
+        ({"/openapi": "3.1.0"}, "/healthz", "expected a JSON object, got none"),
+    ],
+)
+def test_what_a_system_says_of_itself_is_sealed_and_held_to_what_must_be(
+    tmp_path: Path, wanted: dict[str, str], path: str, said: str | None
+) -> None:
+    """G3b, G3c: as the layers of a sandbox, which no attack can see."""
+    value = attacked_value()
+    item = {"service": "front", "path": path, "as": "client", "expect": {"json": wanted}}
+    value["security"]["reports"] = {"layers": item}
+    ran = Ran(write_attacked(tmp_path, value=value), "--no-self-test", "--case", "status")
+    assert ran.figures["reports"] == {
+        "planned": 1,
+        "held": int(not said),
+        "not_held": int(bool(said)),
+    }
+    sealed = ran.evidence("layers_report.json")
+    if said is None:
+        assert (ran.code, sealed["answer"]["openapi"]) == (Exit.PASSED, "3.1.0")
+    else:
+        assert "reports-not-held" in ran.failed
+        assert said in sealed["problem"]
+        assert said in ran.summary["error"]
+
+
 def test_a_case_that_never_fails_is_named(tmp_path: Path) -> None:
     rows = corpus()
     rows["cases"] = [

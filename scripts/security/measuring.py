@@ -116,7 +116,7 @@ class Measured:
         """What stays null was not measured."""
         self.facts |= dict.fromkeys(figures((), ()))
         self.facts |= {"cases_planned": len(self.cases), "self_test": None}
-        self.facts |= {"known_values": None, "findings": [], "instruments": []}
+        self.facts |= {"known_values": None, "reports": None, "findings": [], "instruments": []}
 
     def switch_off(self, options: argparse.Namespace, step: Step) -> None:
         """Each control off in turn, on a process runtime of its own; elsewhere said, not done."""

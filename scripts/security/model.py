@@ -61,6 +61,7 @@ class Security:
         watched: places that no request may ever change.
         never: texts that no answer may hold, whatever was asked.
         weakened: the command that starts a service without one control.
+        reports: what the system says of its own controls, and what must be so.
         secret_rules: the rules of the secret scan, relative to the stack file; None is ours.
         secret_baseline: what is known in the checkout and its history.
     """
@@ -74,6 +75,7 @@ class Security:
     never: tuple[str, ...] = ()
     weakened: tuple[str, ...] = ()
     fuzz: Fuzz = field(default_factory=Fuzz)
+    reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     secret_rules: str | None = None
     secret_baseline: str | None = None
 

@@ -41,6 +41,7 @@ def read_security(value: Mapping[str, Any] | None) -> Security | None:
         never=tuple(value.get("never", ())),
         weakened=tuple(value.get("weakened", {}).get("command", ())),
         fuzz=_fuzz(value.get("fuzz", {})),
+        reports=value.get("reports", {}),
         secret_rules=value.get("secret_scan", {}).get("rules"),
         secret_baseline=value.get("secret_scan", {}).get("baseline"),
     )
@@ -91,6 +92,10 @@ def security_problems(
         for name in item.get("services", ()):
             if name not in services:
                 yield where, f"expected one of {', '.join(services)}, got {name!r}"
+    for name, item in value.get("reports", {}).items():
+        if item["service"] not in services:
+            said = f"expected one of {', '.join(services)}, got {item['service']!r}"
+            yield (*root, "reports", name), said
     for name in value.get("watched", ()):
         if name not in value.get("places", {}):
             yield (*root, "watched"), f"expected a place of `places`, got {name!r}"
@@ -102,6 +107,7 @@ def _placeholder_problems(value: Mapping[str, Any], secrets: Collection[str]) ->
     tokens = value.get("service_tokens", {})
     for part, where, known in (
         (value.get("identities"), ("identities",), named),
+        (value.get("reports"), ("reports",), named),
         (value.get("places"), ("places",), PLACE_NAMES),
         (value.get("weakened"), ("weakened",), COMMAND_NAMES),
         (tokens.get("claims"), ("service_tokens", "claims"), CLAIM_NAMES),

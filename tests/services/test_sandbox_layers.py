@@ -443,6 +443,7 @@ def test_the_endpoint_and_the_metric_say_what_was_tried(
         active = {layer["name"]: layer["active"] for layer in answer["layers"]}
         assert active == {layer.name: layer.active for layer in report.layers}
         assert answer["together"] == dict(report.together)
+        assert answer["holds"] is report.holds
         assert answer["process"]["user"] == str(os.geteuid())
         line = f'sandbox_layer_active{{layer="limits"}} {float(active["limits"])}'
         eventually(lambda: line in client.get("/metrics").text)

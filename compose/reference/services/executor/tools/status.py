@@ -40,10 +40,13 @@ class LayerAnswer(AnswerModel):
 class SandboxAnswer(AnswerModel):
     """What the self-check found when the executor started.
 
+    `holds`: attacks were tried, and none got through all layers together.
+
     `without` and `together`: each attack without any layer, and with all that are active;
     empty where this system has none. `process`: what surrounds the executor itself.
     """
 
+    holds: bool
     layers: list[LayerAnswer]
     without: dict[str, Literal["stopped", "got through"]]
     together: dict[str, Literal["stopped", "got through"]]
@@ -70,6 +73,7 @@ async def sandbox() -> SandboxAnswer:
     report = await run_in_threadpool(selfcheck.try_layers)
     return SandboxAnswer.model_validate(
         {
+            "holds": report.holds,
             "layers": [{**asdict(layer), "stops": list(layer.stops)} for layer in report.layers],
             "without": dict(report.without),
             "together": dict(report.together),
