@@ -295,6 +295,29 @@ def test_a_case_whose_place_can_not_be_seen_is_not_run(tmp_path: Path) -> None:
     assert result.outcome == "not_run"
 
 
+def test_a_case_whose_log_can_not_be_seen_is_not_run(tmp_path: Path) -> None:
+    (result,) = probed(write_attacked(tmp_path, fault="log-gone"), "log")
+    assert result.outcome == "not_run"
+    assert result.got == "the log of front can't be seen on the runtime process"
+
+
+def test_a_log_that_nobody_searched_is_not_clean(tmp_path: Path) -> None:
+    stack_file = write_attacked(tmp_path, fault="log-gone")
+    ran = Ran(stack_file, "--no-self-test", "--control", "programs")
+    assert ran.code == Exit.INCONCLUSIVE
+    assert ran.figures["held"] == 1
+    assert ran.figures["known_values"] is None
+    assert ran.summary["error"] == "the log of front can't be seen"
+
+
+def test_a_text_that_came_late_into_a_log_is_found_at_the_end(tmp_path: Path) -> None:
+    """It is not there yet when the case is judged: containers are some time behind."""
+    ran = Ran(write_attacked(tmp_path, fault="late-log"), "--no-self-test", "--case", "log")
+    assert ran.figures["held"] == 1
+    assert ran.failed == {"values-in-logs"}
+    assert ran.figures["known_values"]["where"] == ["front: a text of not_logged"]
+
+
 def test_an_effect_that_nobody_looks_for_has_to_be_explained(tmp_path: Path) -> None:
     rows = corpus()
     del rows["cases"][0]["no_effect"]

@@ -6,23 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evidence.redact import forms_of
+from stack.log_views import BLOCK_BYTES, NO_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 SHORTEST = 16
-_BLOCK = 1 << 20
+_NO_LOG = NO_LOG.encode()
 
 
 @dataclass(frozen=True)
 class Searched:
-    """How much was searched, and in which logs something was found."""
+    """How much was searched, in which logs something was found, and which could not be seen."""
 
     values: int
     logs: int
     size_bytes: int
     found: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The part `known_values` of the figures; which value it was is in nobody's evidence."""
@@ -39,7 +41,8 @@ def search(logs: Mapping[str, Path | None], values: Mapping[str, str]) -> Search
     """Look for values, also encoded ones, in whole logs.
 
     Args:
-        logs: the files by service; None where one can't be seen, which is then not counted.
+        logs: the files by service; None where one can't be seen. That one is not counted, nor
+            is one that the engine did not give whole.
         values: what must not be there, with what it is called.
     """
     wanted = {
@@ -48,19 +51,40 @@ def search(logs: Mapping[str, Path | None], values: Mapping[str, str]) -> Search
         if len(value) >= SHORTEST
         for form in forms_of(value)
     }
-    known = {name: path for name, path in logs.items() if path is not None}
-    found, size = [], 0
-    for name, path in sorted(known.items()):
+    found, unseen, seen, size = [], [], 0, 0
+    for name, path in sorted(logs.items()):
+        if path is None or _is_cut(path):
+            unseen.append(name)
+            continue
+        seen += 1
         size += path.stat().st_size
-        found += [f"{name}: {what}" for what in sorted({*_hits(path, wanted)})]
-    return Searched(len(values), len(known), size, tuple(found))
+        found += [f"{name}: {what}" for what in sorted({*hits(_blocks(path), wanted)})]
+    return Searched(len(values), seen, size, tuple(found), tuple(unseen))
 
 
-def _hits(path: Path, wanted: Mapping[bytes, str]) -> Iterable[str]:
+def hits(blocks: Iterable[bytes], wanted: Mapping[bytes, str]) -> Iterator[str]:
+    """What is found in a text that comes in parts, as often as it is met.
+
+    Args:
+        blocks: the parts, in order; no more than one of them is held.
+        wanted: what is looked for, with what it is called.
+    """
     longest = max(map(len, wanted), default=1)
     tail = b""
+    for block in blocks:
+        text = tail + block
+        yield from (name for form, name in wanted.items() if form in text)
+        tail = text[-longest:]
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            text = tail + block
-            yield from (name for form, name in wanted.items() if form in text)
-            tail = text[-longest:]
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the engine broke off before it gave a log whole: it says so at the end of it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - BLOCK_BYTES))
+        return _NO_LOG in file.read().rstrip(b"\n").rpartition(b"\n")[2]

@@ -91,8 +91,9 @@ def search_logs(
     found = search({**logs, **runtime.more_logs()}, probe.known_values())
     looked = look_at_logs(recorder, runtime, of)
     looked += look_at_answers(recorder, runtime.stack, of, probe.speaker.answers)
-    if not found.logs:
-        step.outcome, step.error = "inconclusive", "no log of any service can be seen"
+    if found.unseen:
+        names = ", ".join(found.unseen)
+        step.outcome, step.error = "inconclusive", f"the log of {names} can't be seen"
         return None
     step.detail = f"{found.values} known values in {found.logs} logs: {len(found.found)} found"
     if found.found:

@@ -1,31 +1,24 @@
-"""Files of the system under proof: keys to forge with, bait to plant, traces to look for."""
+"""Files of the system under proof: keys to forge with, places of bait, traces to look for."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
-import os
-import shutil
-import socket
 import stat
-import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.cli import ScriptError
 from stack.placeholders import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Self
+    import os
+    from collections.abc import Mapping
 
     from security.model import Security
     from stack.runtime import Runtime
 
 MOST_ENTRIES = 5_000
-_RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
 
 class NotHadError(ScriptError):
@@ -123,108 +116,3 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
     gone = [f"gone: {path}" for path in before if path not in after]
     other = [f"changed: {path}" for path in after if before.get(path, after[path]) != after[path]]
     return sorted([*new, *gone, *other])
-
-
-class Planted:
-    """What a case needs on disk, for as long as the case runs."""
-
-    def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Take the filled `plant` of a case; nothing is written yet."""
-        self._items = items
-        self._made: list[Path] = []
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        """Plant everything.
-
-        Raises:
-            NotHadError: it can't be written there.
-        """
-        try:
-            for item in self._items:
-                self._plant(item)
-        except OSError as problem:
-            self.__exit__()
-            raise NotHadError(f"can't plant {problem.filename}: {problem.strerror}") from problem
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove what was planted, whatever became of it."""
-        self._open.close()
-        for path in reversed(self._made):
-            remove(path)
-
-    def _plant(self, item: Mapping[str, Any]) -> None:
-        path, kind = Path(item["path"]), item["kind"]
-        self._make_parents(path.parent)
-        if kind == "folder":
-            path.mkdir(exist_ok=True)
-        elif kind == "file":
-            path.write_text(item.get("content", ""), "utf-8")
-        elif kind == "symlink":
-            path.symlink_to(item["target"])
-        elif kind == "hard_link":
-            path.hardlink_to(item["target"])
-        elif kind == "fifo":
-            os.mkfifo(path)
-        elif kind == "socket":
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(path))
-            self._open.callback(listener.close)
-        else:
-            other = path.with_name(f"{path.name}-other")
-            path.mkdir()
-            other.symlink_to(item["target"])
-            self._made.append(other)
-            self._open.enter_context(Swapper(path, other))
-        self._made.append(path)
-
-    def _make_parents(self, folder: Path) -> None:
-        missing = []
-        while not folder.exists():
-            missing.append(folder)
-            folder = folder.parent
-        for path in reversed(missing):
-            path.mkdir()
-            self._made.append(path)
-
-
-class Swapper:
-    """Two entries that change places as fast as they can: a folder, and a link that leads out."""
-
-    def __init__(self, first: Path, second: Path) -> None:
-        """Nothing moves before the block is entered."""
-        self._pair = os.fsencode(first), os.fsencode(second)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._swap, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start.
-
-        Raises:
-            NotHadError: this system can't exchange two names in one step.
-        """
-        if sys.platform != "linux":
-            raise NotHadError("names can be exchanged in one step on Linux only")
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._over.set()
-        self._thread.join()
-
-    def _swap(self) -> None:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-        while not self._over.is_set():
-            rename(_AT_FDCWD, self._pair[0], _AT_FDCWD, self._pair[1], _RENAME_EXCHANGE)
-            self._over.wait(0.00005)
-
-
-def remove(path: Path) -> None:
-    """Remove whatever is there, and follow no link."""
-    with contextlib.suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

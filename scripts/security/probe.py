@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from security.attack import Attacker, Scene
+from security.attack import Attacker
+from security.attempt import Scene
 from security.instruments import Listener
 from security.model import BYPASSED, HELD, NOT_RUN, OUTCOMES, UNEXPECTED, VACUOUS
 from security.places import Places
@@ -59,11 +60,19 @@ class Probe:
         return results
 
     def known_values(self) -> dict[str, str]:
-        """Every secret that was sent or is known, with what it is called."""
+        """Every secret that was sent or is known, with what it is called.
+
+        Texts of `not_logged` are among them: a log may get a line later than it was looked at.
+        """
         found = {value: f"the secret {name}" for name, value in self._runtime.secrets.items()}
         tokens = self.forger.issued if self.forger else ()
         found |= {text.rpartition(".")[2]: "the signature of a service token" for text in tokens}
-        return found | dict.fromkeys(self._attacker.canaries, "the bait's content")
+        baits = dict.fromkeys(self._attacker.canaries, "the bait's content")
+        return {
+            **dict.fromkeys(self._attacker.not_logged, "a text of not_logged"),
+            **baits,
+            **found,
+        }
 
     def _never(self) -> dict[str, str]:
         known = {value: f"the secret {name}" for name, value in self._runtime.secrets.items()}

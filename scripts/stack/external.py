@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stack.left_over import Inventory, LeftOver
+    from stack.log_views import LogView
 
 
 class ExternalRuntime:
@@ -120,6 +121,10 @@ class ExternalRuntime:
     def more_logs(self) -> dict[str, Path]:
         """No log can be seen."""
         return {}
+
+    def log_views(self) -> dict[str, LogView | None]:
+        """No log can be seen."""
+        return {item.name: None for item in self.services}
 
     def observed(self) -> dict[str, Any]:
         """What it runs in can't be seen."""

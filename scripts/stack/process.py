@@ -15,6 +15,7 @@ from stack import ports, records
 from stack.child import Child
 from stack.identity import Identity, of_process
 from stack.kernel import adopt_orphans
+from stack.log_views import FileView
 from stack.model import ProcessRuntimeFile, Service, Stack, Store
 from stack.programs import Programs
 from stack.remains import Remains
@@ -243,6 +244,11 @@ class ProcessRuntime:
     def more_logs(self) -> dict[str, Path]:
         """Only services write logs here."""
         return {}
+
+    def log_views(self) -> dict[str, FileView | None]:
+        """The services' logs, each from its end on."""
+        known = {item.name: self.log_path(item.name) for item in self.services}
+        return {name: FileView(path) if path else None for name, path in known.items()}
 
     def observed(self) -> dict[str, Any]:
         """No image, no container."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from stack.identity import Identity
     from stack.left_over import Inventory, LeftOver
+    from stack.log_views import LogView
     from stack.model import Service, Stack, Store
 
 EXTERNAL = "external"
@@ -101,6 +102,13 @@ class Runtime(Protocol):
 
     def more_logs(self) -> Mapping[str, Path]:
         """Logs of what runs beside the services of the stack file, by name."""
+
+    def log_views(self) -> Mapping[str, LogView | None]:
+        """Every log from now on, while the system runs; None for a service whose log can't be seen.
+
+        Raises:
+            ScriptError: a log that should be there can't be read.
+        """
 
     def observed(self) -> dict[str, Any]:
         """After `stop`: `images` and `containers` for the summary, where there are any."""

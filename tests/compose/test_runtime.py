@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.runtimes import Opened, freeze, left_of
 
+from common.cli import ScriptError
+from security.known_values import search
 from stack.compose.containers import list_project
 from stack.compose.engine import ask
 from stack.compose.leftovers import anonymous_volumes, volumes_left
@@ -182,3 +185,43 @@ def test_a_log_of_a_container_beside_the_services_is_kept(opened: Opened) -> Non
     assert runtime.more_logs()["task"].read_text() == "task is done\n"
     row = row_of(runtime, "task")
     assert (row["state"], row["exit_code"], row["task"]) == ("exited", 0, True)
+
+
+def test_a_log_is_read_while_the_system_runs(opened: Opened) -> None:
+    """G3d: what is new in it, or an error; never silence where nobody looked."""
+    runtime = opened()
+    runtime.prepare()
+    runtime.start()
+    views = runtime.log_views()
+    assert views.keys() >= {"front", "jobs"}
+    jobs, front = views["jobs"], views["front"]
+    assert jobs
+    assert front
+    earlier = b"".join(jobs.blocks())
+    runtime.kill("jobs")
+    runtime.restart("jobs")
+    time.sleep(jobs.settle_seconds)
+    new = b"".join(jobs.blocks())
+    assert new.count(b"jobs serves at") == earlier.count(b"jobs serves at") + 1
+    assert b"jobs serves at" not in b"".join(front.blocks())
+    (identity,) = (
+        item.id for item in list_project(runtime.engine, runtime.project) if item.service == "jobs"
+    )
+    ask(lambda: runtime.engine.api.remove_container(identity, force=True))
+    with pytest.raises(ScriptError, match="the Docker engine refused"):
+        [*jobs.blocks()]
+    assert runtime.log_views()["jobs"] is None
+
+
+def test_a_log_that_the_engine_does_not_keep_can_not_be_seen(opened: Opened) -> None:
+    def without_log(_stack: dict[str, Any], compose: dict[str, Any]) -> None:
+        compose["services"]["jobs"]["logging"] = {"driver": "none"}
+
+    runtime = opened(without_log)
+    runtime.prepare()
+    runtime.start()
+    with pytest.raises(ScriptError, match="does not support reading"):
+        runtime.log_views()
+    runtime.stop()
+    path = runtime.log_path("jobs")
+    assert search({"jobs": path, "front": runtime.log_path("front")}, {}).unseen == ("jobs",)

@@ -4,7 +4,8 @@ Without CONTROL all of them are on; with one, that one is off:
 token, paths, programs, environment, hosts, logs, errors, sizes, headers, once, sessions,
 health, answers, framing, neighbours. The variable FAULT makes it wrong in other ways: broken
 (the good requests fail as well), failing (500 for everything refused), undocumented, telling
-(a token in its errors), noting (a token in its log).
+(a token in its errors), noting (a token in its log), log-gone (it removes its log), late-log (it
+says what was refused when it ends).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import random
 import re
+import signal
 import string
 import subprocess
 import sys
@@ -29,6 +31,7 @@ FAULT = os.environ.get("FAULT", "")
 FILES = STATE / "files"
 JOBS: dict[str, str] = {}
 SESSIONS: dict[str, str] = {}
+LATE: list[str] = []
 ONE = threading.Lock()
 TOLD = "ghp_" + "".join(random.Random(7).choices(string.ascii_letters, k=36))  # noqa: S311
 PLAIN = re.compile(r"[a-z0-9.-]*[a-z0-9]")
@@ -182,6 +185,7 @@ class Handler(BaseHTTPRequestHandler):
             print(self.headers.get("Authorization"), raw.decode("utf-8", "replace"), flush=True)
         if OFF != "token" and self.headers.get("Authorization") != known:
             raise RefusedError(401, "who are you")
+        LATE.append(raw.decode("utf-8", "replace"))
         if FAULT == "broken":
             raise RefusedError(403, "everything is refused")
         return OPERATIONS[self.path](json.loads(raw))
@@ -195,6 +199,10 @@ def main() -> None:
     FILES.mkdir(exist_ok=True)
     (STATE / "outside").mkdir(exist_ok=True)
     print("started", flush=True)
+    if FAULT == "log-gone":
+        (STATE / "logs/front.log").unlink()
+    if FAULT == "late-log":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(print(*LATE, flush=True)))
     ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ from services.executor.tools import files, kernel, names, sandbox
 from services.executor.tools.sandbox import NotThereError, Sandbox
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 links = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and FIFOs")
 
@@ -176,3 +178,36 @@ def test_a_failed_write_leaves_nothing(box: Sandbox, monkeypatch: pytest.MonkeyP
         box.write("inside.txt", b"half")
     assert (box.root / "inside.txt").read_bytes() == b"inside\n"
     assert sorted(path.name for path in box.root.iterdir()) == ["folder", "inside.txt"]
+
+
+# --- a folder that belongs to somebody else ------------------------------------------------
+
+
+@pytest.fixture
+def foreign() -> Iterator[Sandbox]:
+    """A sandbox of a plain user, with a folder in it that this user may not write."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        made = Sandbox(Path(name) / "sandbox")
+        made.write("foreign/old.txt", b"old")
+        (made.root / "foreign").chmod(0o555)
+        user = os.geteuid()
+        if user == 0:
+            for path in (made.root, *made.root.rglob("*")):
+                os.chown(path, 12345, -1)
+            os.seteuid(12345)
+        try:
+            yield made
+        finally:
+            os.seteuid(user)
+            (made.root / "foreign").chmod(0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX users")
+@pytest.mark.parametrize("path", ["foreign/new.txt", "foreign/old.txt", "foreign/deep/new.txt"])
+def test_a_folder_of_somebody_else_is_refused_and_no_failure(foreign: Sandbox, path: str) -> None:
+    """It was status 500 (seen in containers, 2026-11-21)."""
+    with pytest.raises(DeniedError, match="can't be written"):
+        foreign.write(path, b"new")
+    assert [item.name for item in foreign.list("foreign", 9)] == ["old.txt"]
+    assert foreign.read("foreign/old.txt", 9) == b"old"

@@ -90,6 +90,21 @@ def policy_tools() -> None:
     replace(routes, "_run", run_anything)
 
 
+@control("policy-drift")
+def policy_drift() -> None:
+    """Whatever files are in the policies folder are in force."""
+    from services.executor.policy import store
+    from services.executor.policy.versions import PolicyFiles
+
+    def compare(self: Any) -> Any:  # noqa: ANN401 - a status, files
+        folder = next(path for path in self._folder.iterdir() if path.is_dir())
+        files = PolicyFiles({path.name: path.read_bytes() for path in folder.iterdir()})
+        found = files.sha256
+        return store.PolicyStatus("in force", found, found, ""), files
+
+    replace(store.PolicyStore, "_compare", compare)
+
+
 @control("path-names")
 def path_names() -> None:
     """A path is decoded, made plain, cut at slashes and opened: then it is what it is."""
@@ -209,6 +224,17 @@ def file_size() -> None:
     replace(files, "run", run_large)
 
 
+@control("public-addresses")
+def public_addresses() -> None:
+    """An allowed name may lead anywhere."""
+    from services.executor import detour
+
+    async def any_address(host: str, _port: int) -> str:
+        return host
+
+    replace(detour, "checked_address", any_address)
+
+
 @control("allowed-hosts")
 def allowed_hosts() -> None:
     """Every URL of any scheme may be fetched; one of a file is read."""
@@ -216,13 +242,9 @@ def allowed_hosts() -> None:
 
     _allow("scheme_not_listed", "text_not_plain")
     replace(hosts, "check_url", lambda _url, _allowed: None)
-    from services.executor import detour, fetch
+    from services.executor import fetch
 
-    async def any_address(host: str, _port: int) -> str:
-        return host
-
-    replace(detour, "checked_address", any_address)
-
+    public_addresses()
     once: Any = fetch.Fetcher.fetch
 
     async def fetch_anything(self: Any, url: str, strategy: Any) -> Any:  # noqa: ANN401

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from common.cli import ScriptError
 from stack.compose.engine import Engine, ask, connect, engine_trouble
 from stack.compose.usage import read_usage
+from stack.log_views import NO_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -221,7 +222,7 @@ def _keep_log(engine: Engine, item: Listed, path: Path) -> str | None:
                 for block in engine.api.logs(item.id, stream=True, follow=False):
                     output.write(block)
             except (DockerException, RequestException) as problem:
-                output.write(f"[the engine gave no log: {engine_trouble(problem)}]\n".encode())
+                output.write(f"{NO_LOG}{engine_trouble(problem)}]\n".encode())
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
         return f"the log of {item.service} can't be kept: {reason}: free space"

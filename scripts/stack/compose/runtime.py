@@ -19,6 +19,7 @@ from stack.compose.containers import Listed, list_project
 from stack.compose.engine import Engine, ask, connect
 from stack.compose.events import EngineEvents
 from stack.compose.identities import identities_of
+from stack.compose.log_views import ContainerView
 from stack.compose.mounts import mounted_at
 from stack.compose.secret_files import RemoteSecrets, write_secret_files
 from stack.compose.start import ComposeStart, wait_ready
@@ -294,6 +295,14 @@ class ComposeRuntime:
         files = self._end.log_files if self._end else {}
         known = set(self._names.values())
         return {name: path for name, path in files.items() if name not in known}
+
+    def log_views(self) -> dict[str, ContainerView | None]:
+        """The containers' logs from now on, also of those beside the services."""
+        names = {inner: name for name, inner in self._names.items()}
+        views: dict[str, ContainerView | None] = dict.fromkeys(self._names)
+        for item in list_project(self.engine, self.project):
+            views[names.get(item.service, item.service)] = ContainerView(self.engine, item)
+        return views
 
     def store(self, name: str) -> Store | None:
         """Where a store of this run is; a database is asked inside its own container."""

@@ -194,7 +194,7 @@ def _step(folder: _Folder, part: str, *, make: bool) -> _Folder:
     """Open the folder `part` in `folder` and close `folder`."""
     where, descriptor = folder.at(part)
     if make:
-        with contextlib.suppress(FileExistsError):
+        with _writing_trouble(), contextlib.suppress(FileExistsError):
             os.mkdir(where, 0o700, dir_fd=descriptor)
     _check_folder(folder.status(part))
     path = folder.path / part
@@ -209,7 +209,8 @@ def _step(folder: _Folder, part: str, *, make: bool) -> _Folder:
 def _write_and_rename(folder: _Folder, name: str, data: bytes) -> None:
     temporary, descriptor = folder.at(f".{secrets.token_hex(8)}.partial")
     final, _ = folder.at(name)
-    handle = open_beneath(temporary, _CREATE, 0o600, dir_fd=descriptor)
+    with _writing_trouble():
+        handle = open_beneath(temporary, _CREATE, 0o600, dir_fd=descriptor)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -250,6 +251,15 @@ def _naming_trouble() -> Iterator[None]:
         raise DeniedError(
             "changed_while_opened", "the path changed while it was opened"
         ) from problem
+
+
+@contextlib.contextmanager
+def _writing_trouble() -> Iterator[None]:
+    """A folder that belongs to somebody else: refused, and no failure of the service."""
+    try:
+        yield
+    except PermissionError as problem:
+        raise DeniedError("not_writable", "the folder can't be written") from problem
 
 
 def _entry(name: str, status: os.stat_result) -> Entry:
