@@ -168,6 +168,19 @@ def test_a_token_of_the_future_is_refused(bench: Bench, verifier: Verifier, cloc
     assert refused(verifier, token).startswith("iat")
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 0.0])
+def test_a_token_that_ends_before_it_begins_is_refused(
+    bench: Bench, verifier: Verifier, clock: Clock, seconds: float
+) -> None:
+    """Within the leeway at both ends, so that no other rule refuses it (RFC 7519)."""
+    clock.pass_by(1)
+    header, claims = parts(bench.sign())
+    token = assemble(header, claims | {"exp": claims["iat"] + seconds}, bench.private_key())
+    assert refused(verifier, token) == "exp: expected after iat"
+    token = assemble(header, claims | {"exp": claims["iat"] + 0.5}, bench.private_key())
+    assert verifier.verify(token, GET) == "gateway"
+
+
 @pytest.mark.parametrize("skew", [-0.9, 0.9])
 def test_a_clock_within_the_leeway_is_let_in(
     bench: Bench, verifier: Verifier, clock: Clock, skew: float
