@@ -126,6 +126,32 @@ def test_a_redirect_elsewhere_is_denied(site: str, to: str) -> None:
         browse(f"http://{site}/?to={to}", site)
 
 
+@pytest.mark.parametrize(
+    ("to", "logged"),
+    [
+        ("http://billing.internal:8443/x", "billing.internal:8443"),
+        ("HTTP://Billing.Internal/", "billing.internal:80"),
+        ("gopher-internal://x/", None),
+        ("http://billing.internal:port/", None),
+        ("http://[billing.internal]/", None),
+        ("http://10.0.0.30/", "10.0.0.30:80"),
+    ],
+)
+def test_a_denial_names_no_host_and_the_log_does(
+    site: str, caplog: pytest.LogCaptureFixture, to: str, logged: str | None
+) -> None:
+    """Whoever is redirected learns nothing of the target's network; the operator does (G3b)."""
+    for url, allowed in ((f"http://{site}/?to={to}", site), (to, site)):
+        caplog.clear()
+        try:
+            said = browse(url, allowed).output
+        except DeniedError as problem:
+            said = str(problem)
+        assert not any(part in said.lower() for part in ("internal", "10.0.0", "port", "gopher"))
+        found = [vars(record)["fields"] for record in caplog.records if record.name == "services"]
+        assert found == ([{"host": logged}] if logged else [])
+
+
 def test_a_redirect_to_an_allowed_page_is_followed(site: str) -> None:
     assert browse(f"http://{site}/?to=/here", site).http_status == 200
 
