@@ -14,6 +14,7 @@ import pytest
 
 from services.kit import nonces
 from services.kit.nonces import NonceStore, NonceStoreError
+from services.kit.settings import LEEWAY_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,15 +136,17 @@ def test_whatever_is_wrong_with_the_store_nothing_is_accepted(
 
 def test_the_log_of_a_file_that_was_removed_brings_nothing_back(folder: Path) -> None:
     """Or what the log doesn't hold would be forgotten, and the beginning would not."""
-    store = NonceStore(folder, "sessions", boot=BOOT)
+    store = NonceStore(folder, "sessions", leeway_seconds=0.0, boot=BOOT)
     signed = time.time()
     assert store.spend(b"n" * 16, signed, 30) == "new"
     log = folder / f"sessions-{BOOT}.db-wal"
     assert log.stat().st_size
     (folder / f"sessions-{BOOT}.db").unlink()
     time.sleep(0.01)
-    for again in (store, NonceStore(folder, "sessions", boot=BOOT)):
+    restarted = NonceStore(folder, "sessions", leeway_seconds=0.0, boot=BOOT)
+    for again in (store, restarted):
         assert again.spend(b"n" * 16, signed, 30) == "too old"
+        time.sleep(0.01)
         assert again.spend(os.urandom(16), time.time(), 30) == "new"
 
 
@@ -152,8 +155,35 @@ def test_without_a_boot_id_each_start_begins_anew(
 ) -> None:
     """Refused is what was signed before the start, used or not."""
     monkeypatch.setattr(nonces, "_BOOT_ID", tmp_path / "none")
-    first = NonceStore(folder, "sessions")
-    signed = time.time()
-    assert first.spend(b"n" * 16, signed, 30) == "new"
-    time.sleep(0.01)
-    assert NonceStore(folder, "sessions").spend(b"n" * 16, signed, 30) == "too old"
+    NonceStore(folder, "executor")  # of another service: no matter
+    now = [1e9]
+
+    def started() -> NonceStore:
+        return NonceStore(folder, "sessions", clock=lambda: now[0], ticks=lambda: 7e6)
+
+    first = started()
+    ahead = now[0] + LEEWAY_SECONDS
+    assert first.spend(b"n" * 16, ahead, 30) == "new"
+    assert first.spend(b"m" * 16, now[0], 30) == "new"
+    again = started()
+    now[0] += LEEWAY_SECONDS + 1
+    assert again.spend(b"n" * 16, ahead, 30) == "too old"
+    assert again.spend(b"o" * 16, now[0], 30) == "new"
+
+
+@pytest.mark.parametrize("killed", ["before the mark", "before the store"])
+def test_a_mark_that_a_kill_has_left_away_is_made_at_the_next_start(
+    folder: Path, killed: str
+) -> None:
+    NonceStore(folder, "sessions", boot=BOOT).close()
+    if killed == "before the mark":
+        (folder / f"sessions-{BOOT}.begun").unlink()
+    else:
+        for path in folder.iterdir():
+            path.unlink()
+    store = NonceStore(folder, "sessions", boot=BOOT)
+    assert store.spend(b"n" * 16, time.time(), 30) == "new"
+    store.close()
+    (folder / f"sessions-{BOOT}.db").unlink()
+    store = NonceStore(folder, "sessions", boot=BOOT)
+    assert store.spend(b"o" * 16, time.time() + LEEWAY_SECONDS / 2, 30) == "too old"

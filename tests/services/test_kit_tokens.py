@@ -55,18 +55,22 @@ class Bench:
         self.keys = folder / "keys"
         self.folder = folder
 
-    def verifier(self, nonce_limit: int = 3, boot: str = BOOT) -> Verifier:
+    def verifier(
+        self, nonce_limit: int = 3, boot: str = BOOT, leeway: float = LEEWAY_SECONDS
+    ) -> Verifier:
         """A verifier as a process makes it at its start."""
         clock, ticks = self.clock, lambda: self.clock.ticks
         nonces = NonceStore(
             self.folder / "nonces",
             "sessions",
+            leeway_seconds=leeway,
             limit=nonce_limit,
             clock=clock,
             ticks=ticks,
             boot=boot,
         )
-        return Verifier("sessions", PublicKeys(self.keys, clock, ticks), nonces, clock=clock)
+        keys = PublicKeys(self.keys, clock, ticks)
+        return Verifier("sessions", keys, nonces, leeway, clock=clock)
 
     def sign(self, path: str = PATH, *, caller: str = "gateway", **changes: Any) -> str:
         """A token of the gateway for the sessions service."""
@@ -168,6 +172,19 @@ def test_a_token_of_the_future_is_refused(bench: Bench, verifier: Verifier, cloc
     assert refused(verifier, token).startswith("iat")
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 0.0])
+def test_a_token_that_ends_before_it_begins_is_refused(
+    bench: Bench, verifier: Verifier, clock: Clock, seconds: float
+) -> None:
+    """Within the leeway at both ends, so that no other rule refuses it (RFC 7519)."""
+    clock.pass_by(1)
+    header, claims = parts(bench.sign())
+    token = assemble(header, claims | {"exp": claims["iat"] + seconds}, bench.private_key())
+    assert refused(verifier, token) == "exp: expected after iat"
+    token = assemble(header, claims | {"exp": claims["iat"] + 0.5}, bench.private_key())
+    assert verifier.verify(token, GET) == "gateway"
+
+
 @pytest.mark.parametrize("skew", [-0.9, 0.9])
 def test_a_clock_within_the_leeway_is_let_in(
     bench: Bench, verifier: Verifier, clock: Clock, skew: float
@@ -187,7 +204,14 @@ def test_a_used_token_is_refused_after_a_restart(bench: Bench, verifier: Verifie
     assert restarted.verify(unused, GET) == "gateway"
 
 
-@pytest.mark.parametrize("lost", ["reboot", "removed"])
+def remove_store(bench: Bench, *, whole: bool = False) -> None:
+    """What somebody takes away: the store, or all there is in its folder."""
+    for path in (bench.folder / "nonces").iterdir():
+        if whole or ".db" in path.name:
+            path.unlink()
+
+
+@pytest.mark.parametrize("lost", ["reboot", "removed", "removed with all marks", "restart"])
 def test_a_new_store_refuses_what_was_signed_before_it(
     bench: Bench, verifier: Verifier, clock: Clock, lost: str
 ) -> None:
@@ -197,9 +221,102 @@ def test_a_new_store_refuses_what_was_signed_before_it(
     if lost == "reboot":
         verifier = bench.verifier(boot=BOOT.replace("0", "f"))
     else:
-        for path in (bench.folder / "nonces").iterdir():
-            path.unlink()
+        remove_store(bench, whole="marks" in lost)
+        verifier = bench.verifier() if lost == "restart" else verifier
     assert "after the replay store was made" in refused(verifier, token)
+    clock.pass_by(0.0 if lost == "reboot" else LEEWAY_SECONDS + 0.001)
+    assert verifier.verify(bench.sign(), GET) == "gateway"
+
+
+@pytest.mark.parametrize("leeway", [0.0, LEEWAY_SECONDS, 15.0])
+@pytest.mark.parametrize("process", ["the same", "the same, without marks", "another"])
+def test_a_new_store_refuses_whatever_the_old_one_may_have_accepted(
+    bench: Bench, clock: Clock, leeway: float, process: str
+) -> None:
+    """Signed by a clock that is ahead by just the leeway, accepted, and sent once more."""
+    verifier = bench.verifier(leeway=leeway)
+    clock.now += leeway
+    token = bench.sign()
+    clock.now -= leeway
+    assert verifier.verify(token, GET) == "gateway"
+    remove_store(bench, whole="marks" in process)
+    verifier = bench.verifier(leeway=leeway) if process == "another" else verifier
+    for seconds in (0.0, leeway / 2, leeway / 2, 1.0):
+        clock.pass_by(seconds)
+        assert "after the replay store was made" in refused(verifier, token)
+        if not seconds:
+            assert "after the replay store" in refused(verifier, bench.sign())
+    assert verifier.verify(bench.sign(), GET) == "gateway"
+
+
+@pytest.mark.parametrize("ticks", [0.5, 4.0, 6.0])
+def test_the_first_store_of_a_boot_waits_for_no_longer_than_the_leeway_since_the_boot(
+    bench: Bench, verifier: Verifier, clock: Clock, ticks: float
+) -> None:
+    """Nothing was accepted since the boot: a service that starts late waits for nothing."""
+    clock.now += LEEWAY_SECONDS
+    token = bench.sign()
+    clock.now -= LEEWAY_SECONDS
+    verifier.verify(token, GET)
+    clock.now, clock.ticks = clock.now + ticks, ticks
+    verifier = bench.verifier(boot=BOOT.replace("0", "f"))
+    assert "after the replay store" in refused(verifier, token)
+    clock.pass_by(max(0.0, LEEWAY_SECONDS - ticks) + 0.001)
+    verifier.nonces.check()
+    assert verifier.verify(bench.sign(), GET) == "gateway"
+
+
+def test_a_store_that_begins_anew_is_not_ready_until_it_accepts(
+    bench: Bench, verifier: Verifier, clock: Clock
+) -> None:
+    verifier.nonces.check()
+    remove_store(bench)
+    for seconds in (0.0, LEEWAY_SECONDS - 0.1):
+        clock.pass_by(seconds)
+        with pytest.raises(NonceStoreError, match="begun anew: tokens are accepted in"):
+            verifier.nonces.check()
+    clock.pass_by(0.2)
+    verifier.nonces.check()
+    assert verifier.verify(bench.sign(), GET) == "gateway"
+
+
+def test_a_clock_that_is_set_back_for_a_moment_lets_nothing_in_from_before_the_store(
+    bench: Bench, verifier: Verifier, clock: Clock
+) -> None:
+    """Neither meanwhile nor afterwards: the set-back is not remembered."""
+    clock.pass_by(15)
+    token = bench.sign()
+    clock.pass_by(5)
+    remove_store(bench)
+    refused(verifier, token)
+    clock.pass_by(LEEWAY_SECONDS + 1)
+    for set_by in (0, -13, 13):
+        clock.now += set_by
+        assert "after the replay store" in refused(verifier, token), set_by
+    assert verifier.verify(bench.sign(), GET) == "gateway"
+
+
+def test_a_clock_that_is_set_back_far_and_put_right_lets_nothing_in_afterwards(
+    bench: Bench, verifier: Verifier, clock: Clock
+) -> None:
+    clock.pass_by(15)
+    token = bench.sign()
+    remove_store(bench)
+    refused(verifier, token)
+    clock.now -= 3600
+    clock.pass_by(LEEWAY_SECONDS + 0.001)
+    assert verifier.verify(bench.sign(), GET) == "gateway"
+    clock.now += 3600
+    assert "after the replay store" in refused(verifier, token)
+
+
+def test_a_clock_that_was_ahead_when_the_store_began_locks_nobody_out(
+    bench: Bench, clock: Clock
+) -> None:
+    """As after a start with a clock that was not set yet."""
+    clock.now += 7200
+    verifier = bench.verifier()
+    clock.now -= 7200
     assert verifier.verify(bench.sign(), GET) == "gateway"
 
 

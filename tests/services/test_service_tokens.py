@@ -227,7 +227,7 @@ def test_a_clock_within_the_leeway_is_let_in(door: Door, skew: float) -> None:
     """Ahead, or so far behind that the token has expired here by less than the leeway."""
     (path,) = (door.state / "nonces").glob("memory-engine-*.db")
     with closing(sqlite3.connect(path)) as store, store:
-        store.execute("UPDATE begin SET clock = 0")  # as if it had been made long ago
+        store.execute("UPDATE began SET earliest = 0")  # as if it had been made long ago
     for file in (path, *path.parent.glob(f"{path.name}-*")):
         shutil.copy(file, f"{file}.copy")
         Path(f"{file}.copy").replace(file)  # another file: it is opened anew
@@ -337,8 +337,11 @@ def test_without_its_store_a_service_lets_nobody_in_and_says_so(
     assert (ready.status_code, ready.json()["checks"]["service-tokens"]) == (503, "failed")
     assert "service token not judged: replay store" in caplog.messages
     path.unlink() if damage == "garbage" else path.rmdir()
-    # The readiness check makes the store; what is signed after that is let in.
-    assert door.client.get(f"{door.url}/readyz").status_code == 200
+    # The readiness check makes the store; what is signed once that is ready is let in.
+    deadline = time.monotonic() + 2 * LEEWAY_SECONDS
+    while door.client.get(f"{door.url}/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     assert door.stored() == 404
     assert (door.send(door.sign()).status_code, door.stored()) == (200, 200)
 

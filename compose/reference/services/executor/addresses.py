@@ -14,9 +14,40 @@ import socket
 
 from services.executor.hosts import AddressRefusedError
 
-# Answers the keys of the machine to whoever asks from it, in all clouds but few networks.
-_NEVER = tuple(map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "0.0.0.0/8")))
-_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def _networks(*texts: str) -> _Networks:
+    return tuple(map(ipaddress.ip_network, texts))
+
+
+# Not even the operator's list may name these: what hands out a machine's keys to whoever asks
+# from it (of which some clouds have it outside of the link-local network), and what is no
+# single host.
+_NEVER = _networks(
+    *("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
+    *("168.63.129.16/32", "192.0.0.192/32", "100.100.100.200/32"),  # Azure, Oracle, Alibaba
+    *("fe80::/10", "fec0::/10", "ff00::/8"),
+    *("fd00:ec2::/32", "fd20:ce::254/128"),  # Amazon, Google
+)
+# The rest of IANA's special-purpose registries (RFC 6890), also what is called globally
+# reachable there: relays and sinks, and no site. Listed here, because Python's `is_global`
+# says another thing in each version.
+_SPECIAL = _networks(
+    *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24"),
+    *("192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+    *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4"),
+    *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
+)
+# All of IPv6 that hosts of others are in; whatever is not in it is refused unseen.
+_UNICAST = ipaddress.ip_network("2000::/3")
+# Other ways to write an IPv4 address, under which a network with IPv6 alone sees public sites
+# (mapped; NAT64 of RFC 6052): as public as what they carry.
+_SPELLINGS = _networks("::ffff:0:0/96", "64:ff9b::/96")
+# Carry one, too, and are never public: compatible, translated, NAT64 for local use.
+_CARRIERS = (*_SPELLINGS, *_networks("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48"))
+_LOOPBACK = ipaddress.ip_address("::1")
 _LOOPBACK_NAME = "localhost"
 
 
@@ -40,27 +71,40 @@ async def checked_address(host: str, port: int) -> str:
     return passed[0]
 
 
-def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _literal(host: str) -> Address | None:
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return None
 
 
-def _carried(
-    address: ipaddress.IPv6Address,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address in a mapped, translated (NAT64) or tunnelled (6to4) one, or itself."""
-    if address in _TRANSLATED:
+def _within(address: Address, networks: _Networks) -> bool:
+    return any(address.version == one.version and address in one for one in networks)
+
+
+def _carried(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one carries, or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address) or address == _LOOPBACK:
+        return address
+    if address.teredo:
+        return address.teredo[1]
+    if _within(address, _CARRIERS):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    return address.sixtofour or address
 
 
-def _passed(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, named: bool) -> str:
-    """Its text, if it may be connected to; one that carries another counts as that one."""
-    meant = _carried(address) if isinstance(address, ipaddress.IPv6Address) else address
-    never = any(meant.version == network.version and meant in network for network in _NEVER)
-    if never or meant.is_multicast or not (named or meant.is_global):
+def _is_public(address: Address) -> bool:
+    if _within(address, _SPELLINGS):
+        address = _carried(address)
+    if isinstance(address, ipaddress.IPv6Address) and address not in _UNICAST:
+        return False
+    return not _within(address, _SPECIAL)
+
+
+def _passed(address: Address, *, named: bool) -> str:
+    """Its text, if it may be connected to; `named`: the operator has listed this very one."""
+    never = _within(address, _NEVER) or _within(_carried(address), _NEVER)
+    if never or not (named or _is_public(address)):
         raise AddressRefusedError(
             "an allowed name leads to an address that is not public: where that is meant, "
             "say so in CONNECT_TO"

@@ -123,7 +123,10 @@ class Fetcher:
         except TimeoutError as problem:
             raise _PassingError(f"no answer within {seconds:g} s") from problem
         except httpx.InvalidURL as problem:
-            raise FetchError(f"expected a URL, got a broken one: {problem}") from problem
+            raise FetchError("expected a URL, got a broken one") from problem
+        except httpx.RemoteProtocolError as problem:
+            # The library quotes the target, such as where a redirect was to lead.
+            raise _PassingError("the target does not answer by HTTP's rules") from problem
         except httpx.HTTPError as problem:
             reason = str(problem) or type(problem).__name__
             raise _PassingError(f"the target does not answer: {reason}") from problem

@@ -32,7 +32,11 @@ def install(app: FastAPI, settings: Settings) -> None:
             be written.
     """
     try:
-        nonces = NonceStore(settings.state_folder / "nonces", settings.service)
+        nonces = NonceStore(
+            settings.state_folder / "nonces",
+            settings.service,
+            leeway_seconds=settings.token_leeway_seconds,
+        )
     except NonceStoreError as problem:
         raise SettingsError(f"{problem}: check STATE_FOLDER") from problem
     keys = PublicKeys(settings.keys_folder)

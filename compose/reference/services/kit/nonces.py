@@ -3,11 +3,13 @@
 One SQLite file a service and boot, shared by all processes of the service. Nothing waits
 for the disk: what a killed process wrote is with the kernel, and what a power failure
 takes is never asked for, because the next boot begins a file of its own, which refuses
-every token that was signed before it. So does a file that somebody removed.
+every token that an earlier file may have accepted. So does the next file after one that
+somebody removed.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -17,7 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from services.kit.beginnings import Beginning
 from services.kit.locks import exclusive
+from services.kit.settings import LEEWAY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +40,13 @@ BUSY_SECONDS = 1.0
 OLDER_SECONDS = 86_400.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TABLE = "nonces (nonce BLOB PRIMARY KEY, by_clock REAL, by_ticks REAL) WITHOUT ROWID"
+_BEGAN = "began (only INTEGER PRIMARY KEY CHECK (only = 1), earliest REAL, ahead REAL)"
 _SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {_TABLE}",
     "CREATE INDEX IF NOT EXISTS nonces_by_ticks ON nonces (by_ticks)",
-    "CREATE TABLE IF NOT EXISTS begin (only INTEGER PRIMARY KEY CHECK (only = 1), clock REAL)",
+    f"CREATE TABLE IF NOT EXISTS {_BEGAN}",
 )
+_NO_FILE = (0, 0)
 _ADD = "INSERT INTO nonces VALUES (?, ?, ?)"
 _FORGET = "DELETE FROM nonces WHERE by_ticks < ? AND by_clock < ?"
 
@@ -61,6 +67,7 @@ class NonceStore:
         folder: Path,
         service: str,
         *,
+        leeway_seconds: float = LEEWAY_SECONDS,
         limit: int = LIMIT,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -68,17 +75,24 @@ class NonceStore:
     ) -> None:
         """Open or make the store; `boot` names the file, by default the system's boot id.
 
+        `leeway_seconds` is how far in the future a token may be that is accepted, and
+        `ticks` count since the boot, where that has an id.
+
         Raises:
             NonceStoreError: the folder can't be written.
         """
-        boot_id = _boot_id() if boot is None else boot
+        known = _boot_id() if boot is None else boot
+        boot_id = known or str(uuid.uuid4())
+        self._has_boot_id = known is not None
         self._path = folder / f"{service}-{boot_id}.db"
         self._older = f"{service}-????????-????-????-????-????????????.*"
+        self._begun = self._path.with_suffix(".begun")
+        self._leeway_seconds = leeway_seconds
         self._limit, self._clock, self._ticks = limit, clock, ticks
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._file = (0, 0)
-        self._begin = 0.0
+        self._file = _NO_FILE
+        self._began = Beginning(0.0, 0.0)
         self._count = 0
         self._pruned = 0.0
         with self._lock:
@@ -88,8 +102,8 @@ class NonceStore:
         """Remember for `seconds` and more a nonce that was issued at a time of the clock.
 
         Returns:
-            "spent" where it was remembered; "too old" where it was issued before the file
-            was made, so that nobody knows whether it was spent.
+            "spent" where it was remembered; "too old" where an earlier file may have
+            accepted it, so that nobody knows whether it was spent.
 
         Raises:
             NonceStoreError: the store is full, or can't be read and written.
@@ -101,10 +115,14 @@ class NonceStore:
         """Write to the file and change nothing.
 
         Raises:
-            NonceStoreError: that doesn't work.
+            NonceStoreError: that doesn't work, or no token of now would be accepted yet.
         """
         with self._lock:
-            self._use(lambda connection: connection.execute("UPDATE begin SET clock = clock"))
+            self._use(lambda connection: connection.execute("UPDATE began SET only = only"))
+            now = self._clock()
+            wait_seconds = self._began.limit(now, self._ticks()) - now
+        if wait_seconds > 0:
+            raise NonceStoreError(f"begun anew: tokens are accepted in {wait_seconds:.1f} s")
 
     def close(self) -> None:
         """Close the file."""
@@ -115,10 +133,7 @@ class NonceStore:
         self, connection: sqlite3.Connection, nonce: bytes, issued: float, seconds: float
     ) -> Outcome:
         ticks, now = self._ticks(), self._clock()
-        # A clock that was set back must not lock everybody out until it catches up.
-        self._begin = min(self._begin, now)
-        # No leeway: seconds before the file was made, the same token may have been used.
-        if issued < self._begin:
+        if issued < self._began.limit(now, ticks):
             return "too old"
         self._make_room(connection, ticks, now)
         try:
@@ -127,6 +142,15 @@ class NonceStore:
             return "spent"
         self._count += 1
         return "new"
+
+    def _idle_seconds(self) -> float:
+        """For how long no file of this service can have accepted a token."""
+        if self._file != _NO_FILE or self._begun.exists():
+            return 0.0
+        if self._has_boot_id:
+            return self._ticks()
+        others = {path.stem for path in self._path.parent.glob(self._older)} - {self._path.stem}
+        return 0.0 if others else math.inf
 
     def _make_room(self, connection: sqlite3.Connection, ticks: float, now: float) -> None:
         if ticks - self._pruned < PRUNE_SECONDS and self._count < self._limit:
@@ -162,6 +186,7 @@ class NonceStore:
                 for end in ("-wal", "-shm"):
                     self._path.with_name(f"{self._path.name}{end}").unlink(missing_ok=True)
             self._connection = self._connected()
+            self._begun.touch(mode=0o600)
         self._file = _identity(self._path)
         self._remove_older()
 
@@ -185,8 +210,12 @@ class NonceStore:
         connection.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA:
             connection.execute(statement)
-        connection.execute("INSERT OR IGNORE INTO begin VALUES (1, ?)", (self._clock(),))
-        (self._begin,) = connection.execute("SELECT clock FROM begin").fetchone()
+        now = Beginning.at(self._clock(), self._ticks(), self._idle_seconds(), self._leeway_seconds)
+        connection.execute(
+            "INSERT OR IGNORE INTO began VALUES (1, ?, ?)", (now.earliest, now.ahead)
+        )
+        found = connection.execute("SELECT earliest, ahead FROM began").fetchone()
+        self._began = Beginning(*found)
         (self._count,) = connection.execute("SELECT count(*) FROM nonces").fetchone()
         connection.execute("COMMIT")
 
@@ -205,17 +234,17 @@ class NonceStore:
         self._connection = None
 
 
-def _boot_id() -> str:
+def _boot_id() -> str | None:
     """What names this boot; without one the store lasts as long as the process."""
     try:
         return str(uuid.UUID(_BOOT_ID.read_text("ascii").strip()))
     except (OSError, ValueError):
-        return str(uuid.uuid4())
+        return None
 
 
 def _identity(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except FileNotFoundError:
-        return 0, 0
+        return _NO_FILE
     return status.st_dev, status.st_ino

@@ -194,6 +194,8 @@ class TokenVerifier:
         now = self._clock()
         if claims.iat > now + self._leeway_seconds:
             raise TokenRefusedError("iat: expected not in the future")
+        if claims.exp <= claims.iat:
+            raise TokenRefusedError("exp: expected after iat")
         if not now - self._leeway_seconds < claims.exp <= claims.iat + LIFETIME_SECONDS:
             raise TokenRefusedError(
                 f"exp: expected not passed, and {LIFETIME_SECONDS:g} s after iat"
