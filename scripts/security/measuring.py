@@ -91,16 +91,15 @@ def search_logs(
     found = search({**logs, **runtime.more_logs()}, probe.known_values())
     looked = look_at_logs(recorder, runtime, of)
     looked += look_at_answers(recorder, runtime.stack, of, probe.speaker.answers)
-    if found.unseen:
+    step.detail = f"{found.values} known values in {found.logs} logs: {len(found.found)} found"
+    for where in (*found.found[:1], *filter(None, [first_finding(looked)])):
+        recorder.fail(step, f"{step.detail}: {where}")
+    if not found.unseen:
+        return found.as_json()
+    if not step.error:
         names = ", ".join(found.unseen)
         step.outcome, step.error = "inconclusive", f"the log of {names} can't be seen"
-        return None
-    step.detail = f"{found.values} known values in {found.logs} logs: {len(found.found)} found"
-    if found.found:
-        recorder.fail(step, f"{step.detail}: {found.found[0]}")
-    if where := first_finding(looked):
-        recorder.fail(step, f"{step.detail}; {where}")
-    return found.as_json()
+    return None
 
 
 @dataclass
@@ -117,7 +116,8 @@ class Measured:
         """What stays null was not measured."""
         self.facts |= dict.fromkeys(figures((), ()))
         self.facts |= {"cases_planned": len(self.cases), "self_test": None}
-        self.facts |= {"known_values": None, "reports": None, "findings": [], "instruments": []}
+        self.facts |= {"known_values": None, "reports": None, "watched_unseen": None}
+        self.facts |= {"findings": [], "instruments": []}
 
     def switch_off(self, options: argparse.Namespace, step: Step) -> None:
         """Each control off in turn, on a process runtime of its own; elsewhere said, not done."""
@@ -196,6 +196,7 @@ class Measured:
                 probe.run(self.cases, note)
             finally:
                 self.facts |= figures(self.cases, results)
+                self.facts["watched_unseen"] = len(probe.watched_unseen)
                 self.facts["findings"] = findings(results)
                 write_results(results, self.recorder)
         counts = Counter(item.outcome for item in results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import stat
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from stack.runtime import Runtime
 
 MOST_ENTRIES = 5_000
+# Gone, or another kind of entry by now: names change places while we look.
+_MOVED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP}
 
 
 class NotHadError(ScriptError):
@@ -79,6 +82,7 @@ def snapshot(path: Path) -> dict[str, str]:
     """What is at a path: each entry below it with its kind, size and content's digest.
 
     Raises:
+        NotHadError: something of it may not be looked at: what changes there is not seen.
         ScriptError: more entries than can be compared: a look at a part proves nothing.
     """
     found: dict[str, str] = {}
@@ -87,12 +91,14 @@ def snapshot(path: Path) -> dict[str, str]:
         item = waiting.pop()
         try:
             status = item.lstat()
-        except OSError:
-            continue
-        found[str(item)] = _fingerprint(item, status)
-        if stat.S_ISDIR(status.st_mode):
-            with contextlib.suppress(OSError):  # what was a folder may be a link by now
+            found[str(item)] = _fingerprint(item, status)
+            if stat.S_ISDIR(status.st_mode):
                 waiting += item.iterdir()
+        except OSError as problem:
+            if problem.errno in _MOVED:
+                continue
+            reason = (problem.strerror or str(problem)).lower()
+            raise NotHadError(f"{item.name} can't be looked at: {reason}") from problem
         if len(found) > MOST_ENTRIES:
             raise ScriptError(f"{path}: expected at most {MOST_ENTRIES} entries, got more")
     return found
@@ -106,8 +112,10 @@ def _fingerprint(path: Path, status: os.stat_result) -> str:
         if not stat.S_ISREG(status.st_mode):
             return kind
         return f"{kind} {status.st_size} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-    except OSError:
-        return f"{kind} {status.st_size}"
+    except OSError as problem:
+        if problem.errno in _MOVED:
+            return f"{kind} {status.st_size}"
+        raise
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

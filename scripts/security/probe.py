@@ -59,6 +59,12 @@ class Probe:
             note(results[-1])
         return results
 
+    @property
+    def watched_unseen(self) -> list[str]:
+        """Watched places that can't be seen on this runtime: what changes there is not known."""
+        known = self._places.known()
+        return [name for name in self.security.watched if name not in known]
+
     def known_values(self) -> dict[str, str]:
         """Every secret that was sent or is known, with what it is called.
 

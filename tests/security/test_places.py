@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 
 from common.cli import ScriptError
 from security import places
-from security.places import differences, snapshot
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from security.places import NotHadError, differences, snapshot
 
 
 def test_every_kind_of_change_is_seen(tmp_path: Path) -> None:
@@ -47,4 +45,20 @@ def test_too_much_to_compare_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     for name in "abcd":
         (tmp_path / name).touch()
     with pytest.raises(ScriptError, match="at most 3 entries"):
+        snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_may_not_be_looked_at_is_no_place_without_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Root may look everywhere: the refusal is made here."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/file").touch()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, os.strerror(13), str(path))
+
+    monkeypatch.setattr(Path, {"file": "read_bytes", "folder": "iterdir"}[kind], refuse)
+    with pytest.raises(NotHadError, match="can't be looked at: permission denied"):
         snapshot(tmp_path)

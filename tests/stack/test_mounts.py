@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from stack.compose.mounts import mounted_at
 
 if TYPE_CHECKING:
@@ -37,3 +39,16 @@ def test_what_is_no_mount_or_not_here_can_not_be_seen(tmp_path: Path) -> None:
     assert mounted_at(engine(mounts, local=False), "id", "/state") is None
     gone = [{"Destination": "/state", "Source": str(tmp_path / "none/at/all")}]
     assert mounted_at(engine(gone), "id", "/state/a") is None
+
+
+def test_a_folder_that_only_root_may_enter_is_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker's own folder, for whoever is in its group: no traceback."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "permission denied", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "is_dir", refuse)
+    mounts = [{"Destination": "/state", "Source": str(tmp_path)}]
+    assert mounted_at(engine(mounts), "id", "/state/a") is None

@@ -27,6 +27,9 @@ def mounted_at(engine: Engine, container: str, inside: str) -> str | None:
     for mount in sorted(mounts, key=lambda item: -len(item["Destination"])):
         if wanted.is_relative_to(mount["Destination"]):
             place = Path(mount["Source"]) / wanted.relative_to(mount["Destination"])
-            folder = place if place.is_dir() else place.parent
+            try:
+                folder = place if place.is_dir() else place.parent
+            except OSError:  # Docker's own folder is root's
+                return None
             return str(place) if os.access(folder, os.R_OK | os.X_OK) else None
     return None
