@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from stack.compose.mounts import mounted_at
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def engine(mounts: list[dict[str, str]], *, local: bool = True) -> Any:
@@ -49,6 +49,7 @@ def test_a_folder_that_only_root_may_enter_is_not_seen(
     def refuse(path: Path) -> bool:
         raise PermissionError(13, "permission denied", str(path))
 
-    monkeypatch.setattr(type(tmp_path), "is_dir", refuse)
     mounts = [{"Destination": "/state", "Source": str(tmp_path)}]
-    assert mounted_at(engine(mounts), "id", "/state/a") is None
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tmp_path), "is_dir", refuse)
+        assert mounted_at(engine(mounts), "id", "/state/a") is None
