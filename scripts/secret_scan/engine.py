@@ -70,15 +70,17 @@ class KeywordPrefilter:
         """See the class."""
         listed = list(rules)
         self._keywords = Keywords(listed)
-        always = [(at, rule) for at, rule in listed if at in self._keywords.always]
-        sources = [rule.pattern.source for _, rule in always if rule.pattern is not None]
-        self._others = dict.fromkeys((at for at, _ in always), None)
-        self._any_other = _at_once([*sources, ENCODED.source])
+        # Those of some paths are refused by the path sooner than by their expression.
+        always = [(at, rule) for at, rule in listed if not rule.keywords and rule.pattern]
+        self._of_paths = dict.fromkeys(at for at, rule in always if rule.path is not None)
+        others = {at: rule.pattern.source for at, rule in always if rule.pattern and not rule.path}
+        self._others = dict.fromkeys(others)
+        self._any_other = _at_once([*others.values(), ENCODED.source])
 
     def look(self, text: bytes) -> Look:
         """See `Prefilter`."""
         may_be_others = self._any_other is None or self._any_other.search(text)
-        found: dict[int, Places] = self._keywords.hits(text)
+        found: dict[int, Places] = self._keywords.hits(text) | self._of_paths
         if may_be_others:
             found |= self._others
         return Look(sorted(found.items()), may_be_others)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from secret_scan.rules import Allowlist
 
 _NAME_BYTES = 80
-_NAME_CHARACTERS = re.compile(rb"[\w.$-]*$")
 _NAME_REST = re.compile(rb"[\w.$-]*")
 # How long a value has to be, by what its name promises and how it stands there.
 _PASSWORD_SHORTEST, _UNQUOTED_SHORTEST, _KEY_SHORTEST = 6, 8, 16
@@ -158,9 +157,10 @@ def _is_assigned(match: Match, context: Context, value: str) -> bool:
 def _name_of(match: Match, text: bytes) -> str:
     """The whole name, of which the rule's expression saw the end or the middle."""
     context = text[max(0, match.start - _NAME_BYTES) : match.start]
-    head = _NAME_CHARACTERS.search(context)
+    # Backwards from the match: a search for what reaches to the end would try every place.
+    head = _NAME_REST.match(context[::-1])
     tail = _NAME_REST.match(text[match.start : match.start + _NAME_BYTES])
-    start = head.start() if head else len(context)
+    start = len(context) - (head.end() if head else 0)
     rest = tail[0] if tail else b""
     behind = text[match.start + len(rest) :][:1]
     if context[start - 1 : start] in {b"=", b"?"} and behind in {b'"', b"'"}:

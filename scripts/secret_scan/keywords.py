@@ -26,20 +26,16 @@ class Keywords:
     """The keywords of some rules, each with its order in the rule set.
 
     Args:
-        rules: one without keywords is a candidate everywhere.
+        rules: one without keywords is none of its business.
     """
 
     def __init__(self, rules: Iterable[tuple[int, Rule]]) -> None:
         """See the class."""
         plain, located = _Owners(), _Owners()
-        always = set[int]()
         for at, rule in rules:
             owners = located if rule.is_located else plain
             for word in rule.keywords:
                 owners.setdefault(word.encode("utf-8").lower(), set()).add(at)
-            if not rule.keywords:
-                always.add(at)
-        self.always = frozenset(always)
         # The longest first: RE2 takes the first alternative that fits at a place.
         words = sorted({*plain, *located}, key=lambda word: (-len(word), word))
         self._inside = {word: _inside(word, located) for word in words}
@@ -51,29 +47,27 @@ class Keywords:
     def hits(self, text: bytes) -> dict[int, Places]:
         """The rules of which a keyword stands in `text`; of located ones, where, in order."""
         found: dict[int, Places] = {}
-        places: dict[int, set[tuple[int, int]]] = {}
-        seen = set[bytes]()
-        for start, word in self._words(text):
-            seen.add(word)
-            for first, last, at in self._inside[word]:
-                places.setdefault(at, set()).add((start + first, start + last))
-        for word in seen:
+        starts: dict[bytes, list[int]] = {}
+        if self._pattern is not None:
+            for start, end in self._pattern.whole_spans(text):
+                word = text[start:end].lower()
+                starts.setdefault(word, []).append(start)
+                if beyond := self._beyond[word]:
+                    for offset, longer in beyond.get(text[end : end + 1].lower(), ()):
+                        first = start + offset
+                        if text[first : first + len(longer)].lower() == longer:
+                            starts.setdefault(longer, []).append(first)
+        for word in starts:
             found.update(dict.fromkeys(self._owners[word]))
-        found.update((at, sorted(spots)) for at, spots in places.items())
-        return found
+        return found | self._places(starts)
 
-    def _words(self, text: bytes) -> Iterator[tuple[int, bytes]]:
-        if self._pattern is None:
-            return
-        for start, end in self._pattern.whole_spans(text):
-            word = text[start:end].lower()
-            yield start, word
-            beyond = self._beyond[word]
-            if not beyond:
-                continue
-            for offset, longer in beyond.get(text[end : end + 1].lower(), ()):
-                if text[start + offset : start + offset + len(longer)].lower() == longer:
-                    yield start + offset, longer
+    def _places(self, starts: dict[bytes, list[int]]) -> dict[int, Places]:
+        found: dict[int, set[tuple[int, int]]] = {}
+        for word, places in starts.items():
+            for first, last, at in self._inside[word]:
+                spots = found.setdefault(at, set())
+                spots.update((start + first, start + last) for start in places)
+        return {at: sorted(spots) for at, spots in found.items()}
 
     def _words_beyond(
         self, words: list[bytes]

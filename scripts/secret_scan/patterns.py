@@ -53,8 +53,7 @@ class Pattern:
 
     def whole_spans(self, text: bytes) -> Iterator[tuple[int, int]]:
         """The span of each match."""
-        for match in _compiled(self.source).finditer(text):
-            yield match.span()
+        return (match.span() for match in _compiled(self.source).finditer(text))
 
 
 @functools.cache

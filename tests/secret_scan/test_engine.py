@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from secret_tree import write_tree
 
-from secret_scan.engine import Engine, make_engine
+from secret_scan.engine import Engine, KeywordPrefilter, make_engine
 from secret_scan.fingerprint import FingerprintKey
 from secret_scan.keywords import Keywords
+from secret_scan.patterns import Pattern
 from secret_scan.rules import LOCATED, Rule, load_rules
 from secret_scan.scan import scan
 
@@ -61,8 +62,15 @@ def test_a_run_of_one_letter_is_looked_at_once() -> None:
     assert not any(keywords._beyond.values())
 
 
-def test_a_rule_without_keywords_is_always_tried() -> None:
-    assert Keywords(enumerate([rule("a"), rule("b", "x")])).always == {0}
+def test_a_rule_without_keywords_is_tried_wherever_it_matches() -> None:
+    """One pass for all of them, or each for itself where they can't stand in one expression."""
+    for sources in (["q[0-9]"], ["(?P<n>q[0-9])", "(?P<n>z)"], [f"q[{n}]" for n in range(10)]):
+        rules = [replace(rule("r"), pattern=Pattern(source), path=None) for source in sources]
+        look = KeywordPrefilter(list(enumerate(rules))).look
+        assert look(b"a q7 b").candidates, sources
+    assert (
+        not KeywordPrefilter([(0, replace(rules[0], pattern=Pattern("q7")))]).look(b"a").candidates
+    )
 
 
 def everything(engine: Engine, text: bytes) -> list[tuple[int, int, int]]:
