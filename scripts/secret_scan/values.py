@@ -39,7 +39,7 @@ _REFERENCE = re.compile(
     r"|%[sdvq]$|\{[\w.!:]{0,40}\}|\$\(|process\.env|os\.environ|getenv|secrets\.|\(\)|;$|://"
     r"|^(?:enc|vault|ref|arn|env|file|kms|ssm|sm|op|data|urn|https?|keyring|secretref|sops|aws)[:\[(+]"
     r"|^sha(?:1|256|384|512)[:-]|\\[nrtux]|^0x[0-9a-fA-F]+$|^AQICA|^\{cipher\}"
-    r"|aws4_request|^//|^%env\("
+    r"|aws4_request|^//|^%env\(|^[?-][A-Z][a-z]+$|\{\$\w"  # "${NAME:?Variable not set}", "{$name}"
     r"|^[A-Za-z_$][A-Za-z_.$]{2,80}\([^()]*\)"
     r"|^Ag[A-Z][A-Za-z0-9+/]{200}",  # sealed secrets and KMS: encrypted
     re.IGNORECASE,
@@ -85,7 +85,7 @@ def is_identifier(value: str) -> bool:
         return False
     if _IDENTIFIER.fullmatch(value):
         return not looks_random(value)
-    parts = re.split(r"[_.:/\s-]+", value)
+    parts = re.split(r"[_.:/|\s-]+", value)
     if len(parts) > 1 and all(_SEGMENT.fullmatch(part) for part in parts if part):
         return value.lower() == value or value.upper() == value or _is_dotted(value)
     return _is_dotted(value)

@@ -91,6 +91,7 @@ def test_a_placeholder_is_told(value: str) -> None:
             "#{x}",
             "process.env.A",
         ),
+        *("?Variable", "blue{$number}Is7"),
         *("getenv('A')", "secrets.TOKEN", "sha256:abc", "ENC[AES,data:x]", "%s", "func()"),
     ],
 )
@@ -100,7 +101,16 @@ def test_a_reference_is_told(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["userName", "user_name", "USER_NAME", "com.acme.Token", "test-token-2", "sha256", "a-b-c-k8s"],
+    [
+        "userName",
+        "user_name",
+        "USER_NAME",
+        "com.acme.Token",
+        "test-token-2",
+        "sha256",
+        "a-b-c-k8s",
+        "required|max:255",
+    ],
 )
 def test_an_identifier_is_told(value: str) -> None:
     assert values.is_identifier(value) or values.is_common(value)
