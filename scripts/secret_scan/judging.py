@@ -144,6 +144,8 @@ def _is_assigned(match: Match, context: Context, value: str) -> bool:
     random = looks_random(value)
     is_argument = before.rstrip(b"\"'`\\").rstrip().endswith((b"(", b","))
     is_bare_code = context.place.is_code and not quoted
+    if is_bare_code and text[match.secret_end : match.secret_end + 1] == b"(":
+        return False  # a call
     if not name.is_sure or is_argument or is_bare_code:
         is_code = is_bare_code and is_expression(value)
         is_digest = is_argument and is_hex(value)  # "hash('password'), '5f4d…'"

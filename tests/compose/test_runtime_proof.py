@@ -77,9 +77,7 @@ def test_no_secret_of_the_run_is_in_its_evidence(tmp_path: Path) -> None:
         assert run_proof_pack.main([*options, "--poll-seconds", "0.1"]) == Exit.PASSED
     files = [item for item in (tmp_path / "out").rglob("*") if item.is_file()]
     assert files
-    assert not [
-        item for item in files if token.encode() in item.read_bytes()
-    ]
+    assert not [item for item in files if token.encode() in item.read_bytes()]
 
 
 def test_a_crash_that_was_healed_fails_the_proof(tmp_path: Path) -> None:

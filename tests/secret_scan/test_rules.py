@@ -55,6 +55,12 @@ def test_a_rule_passes_over_what_it_is_not_for(rule: str, seed: int) -> None:
         assert rule not in found(f"first line\n{text}\nlast line\n", path), template
 
 
+def test_what_a_call_makes_is_no_secret_in_code() -> None:
+    text = "password = utf8Str2ing9Of(given)"
+    assert found(text, "a.mjs") == set()
+    assert found(Maker("call").fill("password = {an:20}"), "a.mjs") == {"assigned-secret"}
+
+
 def test_all_expressions_compile_and_have_a_group_for_the_secret() -> None:
     for rule in RULES.rules:
         assert rule.pattern is not None
