@@ -74,7 +74,7 @@ def test_the_bundle_holds_what_p7_names_and_no_secret(
     proof: Proof, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P7: the fake service writes its secret into its log on purpose."""
-    secret = "planted-secret-0123456789abcdef"
+    secret = "planted-secret-0123456789abcdef0"
     monkeypatch.setenv("FAKE_KEY", secret)
     assert proof() == Exit.PASSED
     evidence = proof.bundles[0] / "evidence"
@@ -295,7 +295,7 @@ def test_a_dead_control_plane_is_1_and_one_line(
 ) -> None:
     """P8, P2: 1."""
     monkeypatch.setenv("FAKE_JOBS_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("FAKE_KEY", "0123456789abcdef0123")
+    monkeypatch.setenv("FAKE_KEY", "0123456789abcdef0123456789abcdef")
     assert proof() == 1
     assert "jobs does not answer at http://127.0.0.1:9/healthz" in proof.summary["error"]
 
@@ -331,12 +331,12 @@ def test_a_running_stack_with_an_unknown_store_does_not_pass(
     from stack.process import create
 
     file = write_stack(proof.folder)
-    runtime = create(load_stack(file, {}), {"FAKE_KEY": "0123456789abcdef0123"})
+    runtime = create(load_stack(file, {}), {"FAKE_KEY": "0123456789abcdef0123456789abcdef"})
     try:
         runtime.start()
         runtime.record.remove()
         monkeypatch.setenv("FAKE_JOBS_URL", runtime.stack.service("jobs").url)
-        monkeypatch.setenv("FAKE_KEY", "0123456789abcdef0123")
+        monkeypatch.setenv("FAKE_KEY", "0123456789abcdef0123456789abcdef")
         assert proof.run(["--stack", str(file)]) == 3
         assert outcomes(proof.summary)["results-stored"] == "inconclusive"
         assert "--state" in proof.summary["persistence"]["store"]["detail"]

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from common.cli import ConfigurationError
+from secret_scan.decoding import ENCODED
 from secret_scan.keywords import Keywords
+from secret_scan.patterns import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from secret_scan.keywords import Places
     from secret_scan.patterns import Spans
     from secret_scan.rules import Rule, RuleSet
 
 ENGINES = ("auto", "re2", "hyperscan")
-# A rule with the tag `near` has its keyword inside of its match, and no match is longer:
-# it is looked for around its keywords only, which finds the same (a test asserts it).
+# A rule with the tag `near` has its keyword inside of its match, one with the tag `leads` at the
+# beginning, and no match is longer than this: it is looked for there only, which finds the same
+# (a test asserts it).
 NEAR_BYTES = 1200
+# So many rules without keywords are tried at once; more would make too large an automaton.
+_MOST_AT_ONCE = 4
 
 
-Places = list[tuple[int, int]] | None
+@dataclass(frozen=True)
+class Look:
+    """What a first look at a text says.
+
+    Args:
+        candidates: rules that may match, in order, each with the places of its keywords.
+        may_hide_text: whether base64 or hex of a text can stand in it.
+    """
+
+    candidates: Sequence[tuple[int, Places]]
+    may_hide_text: bool
 
 
 class Prefilter(Protocol):
-    """Says which rules can match in a text; one too many costs time, one too few a secret."""
+    """A first look; a candidate too many costs time, one too few a secret."""
 
-    name: str
-
-    def candidates(self, text: bytes) -> set[int]:
-        """The positions of such rules in the rule set."""
-
-    def may_hide_text(self, text: bytes) -> bool:
-        """Whether base64 or hex of a text can stand in it."""
+    def look(self, text: bytes) -> Look:
+        """See the class."""
 
 
 @dataclass(frozen=True)
@@ -47,58 +59,115 @@ class Match:
     secret_end: int
 
 
+class KeywordPrefilter:
+    """The look that needs RE2 alone: keywords, and all that has none in one more pass.
+
+    Args:
+        rules: those to look for, each with its order.
+    """
+
+    def __init__(self, rules: Iterable[tuple[int, Rule]]) -> None:
+        """See the class."""
+        listed = list(rules)
+        self._keywords = Keywords(listed)
+        # Those of some paths are refused by the path sooner than by their expression.
+        always = [(at, rule) for at, rule in listed if not rule.keywords and rule.pattern]
+        self._of_paths = dict.fromkeys(at for at, rule in always if rule.path is not None)
+        others = {at: rule.pattern.source for at, rule in always if rule.pattern and not rule.path}
+        self._others = dict.fromkeys(others)
+        self._any_other = _at_once([*others.values(), ENCODED.source])
+
+    def look(self, text: bytes) -> Look:
+        """See `Prefilter`."""
+        may_be_others = self._any_other is None or self._any_other.search(text)
+        found: dict[int, Places] = self._keywords.hits(text) | self._of_paths
+        if may_be_others:
+            found |= self._others
+        return Look(sorted(found.items()), may_be_others)
+
+
+def _at_once(sources: list[str]) -> Pattern | None:
+    pattern = Pattern("|".join(f"(?:{source})" for source in sources))
+    try:
+        return pattern if len(sources) <= _MOST_AT_ONCE and pattern.groups >= 0 else None
+    except ValueError:  # two groups of one name: each expression is tried for itself
+        return None
+
+
 class Engine:
     """All rules, ready to use.
 
     Args:
         rules: what is looked for.
-        prefilter: a faster way to candidates than the keywords, with the same matches.
+        name: re2 or hyperscan.
+        prefilter: makes the first look for some rules.
     """
 
-    def __init__(self, rules: RuleSet, prefilter: Prefilter | None = None) -> None:
+    def __init__(
+        self,
+        rules: RuleSet,
+        name: str = "re2",
+        prefilter: Callable[[list[tuple[int, Rule]]], Prefilter] = KeywordPrefilter,
+    ) -> None:
         """See the class."""
-        self.rules = rules
-        self.name = prefilter.name if prefilter else "re2"
-        self._prefilter = prefilter
-        self._keywords = Keywords(rules)
+        self.rules, self.name, self._prefilter = rules, name, prefilter
 
-    def may_hide_text(self, text: bytes) -> bool:
-        """Whether it is worth to look for encoded text."""
-        return self._prefilter is None or self._prefilter.may_hide_text(text)
+    def look(self, text: bytes, *, is_binary: bool = False) -> Look:
+        """What may stand in a text; generic rules are not tried on binary data."""
+        return (self._of_binary if is_binary else self._of_text).look(text)
 
-    def matches(self, text: bytes, wanted: Callable[[Rule], bool]) -> Iterator[Match]:
-        """What the wanted rules find, rule by rule."""
-        for order, places in self._candidates(text):
+    def prepare(self) -> None:
+        """Make ready what is made once, before other processes copy it."""
+        self.look(b"", is_binary=True)
+        self.look(b"")
+
+    def matches(
+        self, text: bytes, wanted: Callable[[Rule], bool], look: Look | None = None
+    ) -> Iterator[Match]:
+        """What the wanted rules find, rule by rule.
+
+        Args:
+            text: to look through.
+            wanted: asked for candidates only.
+            look: what the first look said, where there was one.
+        """
+        for order, places in (look or self.look(text)).candidates:
             rule = self.rules.rules[order]
             if wanted(rule):
                 for spans in _spans(rule, text, places):
                     yield Match(rule, order, *spans[0], *_secret_span(rule, spans))
 
-    def _candidates(self, text: bytes) -> list[tuple[int, Places]]:
-        """Rules in order, each with the places of its keywords; None is everywhere."""
-        if self._prefilter is None:
-            hits = self._keywords.hits(text)
-            found: dict[int, Places] = {order: hits.get(order) for order in self._keywords.always}
-            return sorted((found | hits).items())
-        # They match somewhere in here: to look everywhere costs less than to look for keywords.
-        lower, candidates = b"", sorted(self._prefilter.candidates(text))
-        if candidates:
-            lower = text.lower()
-        return [(order, None) for order in candidates if self._has_keyword(order, lower)]
+    @functools.cached_property
+    def _of_text(self) -> Prefilter:
+        return self._prefilter(list(enumerate(self.rules.rules)))
 
-    def _has_keyword(self, order: int, lower: bytes) -> bool:
-        words = self.rules.rules[order].keywords
-        return not words or any(word.encode("utf-8") in lower for word in words)
+    @functools.cached_property
+    def _of_binary(self) -> Prefilter:
+        rules = enumerate(self.rules.rules)
+        return self._prefilter([(at, rule) for at, rule in rules if not rule.is_text_only])
 
 
 def _spans(rule: Rule, text: bytes, places: Places) -> Iterator[Spans]:
     if rule.pattern is None:
         return
-    if places is None or "near" not in rule.tags:
+    if places is None:
         yield from rule.pattern.spans(text)
-        return
-    for start, end in _regions(places, len(text)):
-        yield from rule.pattern.spans(text, start, end)
+    elif "leads" in rule.tags:
+        yield from _leading(rule.pattern, text, places)
+    else:
+        for start, end in _regions(places, len(text)):
+            yield from rule.pattern.spans(text, start, end)
+
+
+def _leading(pattern: Pattern, text: bytes, places: list[tuple[int, int]]) -> Iterator[Spans]:
+    done = 0
+    for start, _ in places:
+        if start < done:
+            continue
+        spans = pattern.spans_at(text, start, min(len(text), start + NEAR_BYTES))
+        if spans is not None:
+            yield spans
+            done = spans[0][1]
 
 
 def _regions(hits: list[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
@@ -132,7 +201,7 @@ def make_engine(rules: RuleSet, name: str = "auto") -> Engine:
     try:
         from secret_scan.hyperscan_prefilter import HyperscanPrefilter
 
-        return Engine(rules, HyperscanPrefilter(rules))
+        return Engine(rules, "hyperscan", HyperscanPrefilter)
     except ModuleNotFoundError as problem:
         if problem.name != "hyperscan":
             raise

@@ -136,7 +136,7 @@ def scan_bytes(scanner: TextScanner, data: bytes, place: Place, tally: Tally) ->
     """Scan what is in memory already."""
     kind = kind_of_bytes(data[:HEAD_BYTES])
     if kind in _PLAIN:
-        tally.add(scanner.scan([data], place, is_binary=kind == "binary"))
+        scanner.scan_bytes(data, place, tally, is_binary=kind == "binary")
     else:
         stream = io.BufferedReader(io.BytesIO(data), HEAD_BYTES)
         scan_stream(scanner, stream, place, tally)

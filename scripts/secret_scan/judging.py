@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from secret_scan.rules import Allowlist
 
 _NAME_BYTES = 80
-_NAME_CHARACTERS = re.compile(rb"[\w.$-]*$")
 _NAME_REST = re.compile(rb"[\w.$-]*")
 # How long a value has to be, by what its name promises and how it stands there.
 _PASSWORD_SHORTEST, _UNQUOTED_SHORTEST, _KEY_SHORTEST = 6, 8, 16
@@ -145,6 +144,8 @@ def _is_assigned(match: Match, context: Context, value: str) -> bool:
     random = looks_random(value)
     is_argument = before.rstrip(b"\"'`\\").rstrip().endswith((b"(", b","))
     is_bare_code = context.place.is_code and not quoted
+    if is_bare_code and text[match.secret_end : match.secret_end + 1] == b"(":
+        return False  # a call
     if not name.is_sure or is_argument or is_bare_code:
         is_code = is_bare_code and is_expression(value)
         is_digest = is_argument and is_hex(value)  # "hash('password'), '5f4d…'"
@@ -158,9 +159,10 @@ def _is_assigned(match: Match, context: Context, value: str) -> bool:
 def _name_of(match: Match, text: bytes) -> str:
     """The whole name, of which the rule's expression saw the end or the middle."""
     context = text[max(0, match.start - _NAME_BYTES) : match.start]
-    head = _NAME_CHARACTERS.search(context)
+    # Backwards from the match: a search for what reaches to the end would try every place.
+    head = _NAME_REST.match(context[::-1])
     tail = _NAME_REST.match(text[match.start : match.start + _NAME_BYTES])
-    start = head.start() if head else len(context)
+    start = len(context) - (head.end() if head else 0)
     rest = tail[0] if tail else b""
     behind = text[match.start + len(rest) :][:1]
     if context[start - 1 : start] in {b"=", b"?"} and behind in {b'"', b"'"}:

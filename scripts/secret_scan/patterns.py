@@ -44,10 +44,16 @@ class Pattern:
         for match in compiled.finditer(text, start, len(text) if end is None else end):
             yield tuple(match.span(group) for group in groups)
 
+    def spans_at(self, text: bytes, start: int, end: int) -> Spans | None:
+        """The spans of the match that begins at `start`, if there is one."""
+        match = _compiled(self.source).match(text, start, end)
+        if match is None:
+            return None
+        return tuple(match.span(group) for group in range(match.re.groups + 1))
+
     def whole_spans(self, text: bytes) -> Iterator[tuple[int, int]]:
         """The span of each match."""
-        for match in _compiled(self.source).finditer(text):
-            yield match.span()
+        return (match.span() for match in _compiled(self.source).finditer(text))
 
 
 @functools.cache

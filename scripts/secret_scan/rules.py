@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from common.documents import Document, JsonPath
 
 OWN_RULES = ROOT / "scripts/rules/secrets.toml"
+# Tags of rules whose keyword stands inside of the match, or at its beginning.
+LOCATED = frozenset({"near", "leads"})
 _DEEPEST_EXTENSION = 2  # gitleaks' own bound
 
 
@@ -54,6 +56,16 @@ class Rule:
     keywords: tuple[str, ...]
     tags: frozenset[str]
     allowlists: tuple[Allowlist, ...]
+
+    @property
+    def is_located(self) -> bool:
+        """Whether it is looked for where its keywords stand, and nowhere else."""
+        return bool(self.keywords) and not self.tags.isdisjoint(LOCATED)
+
+    @property
+    def is_text_only(self) -> bool:
+        """Whether it is not tried on binary data."""
+        return "text-only" in self.tags
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from secret_scan.allow import is_allowed_inline
 from secret_scan.decoding import encoded_texts
 from secret_scan.findings import Finding, Tally
 from secret_scan.judging import Context, Place, allows, is_secret
-from secret_scan.windows import BEFORE_BYTES, windows
+from secret_scan.windows import BEFORE_BYTES, windows, windows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from secret_scan.engine import Engine, Match
+    from secret_scan.engine import Engine, Look, Match
     from secret_scan.fingerprint import FingerprintKey
     from secret_scan.rules import Rule
     from secret_scan.windows import Window
@@ -29,6 +29,17 @@ class Piece:
     end: int
     secret: bytes
     decoded: str | None = None
+
+
+def _wanted(place: Place, *, is_binary: bool) -> Callable[[Rule], bool]:
+    name = place.path.encode("utf-8", "surrogateescape")
+
+    def wanted(rule: Rule) -> bool:
+        if is_binary and rule.is_text_only:
+            return False
+        return rule.path is None or rule.path.search(name)
+
+    return wanted
 
 
 def _anchor(match: Match) -> int:
@@ -50,8 +61,9 @@ class TextScanner:
         """See the class."""
         self.engine, self._key, self._inline_allow = engine, key, inline_allow
         rules = engine.rules.rules
-        self._text_only = frozenset(rule.id for rule in rules if "text-only" in rule.tags)
-        self._of_paths = [(rule, rule.path) for rule in rules if rule.path is not None]
+        self._of_paths = [
+            (rule, rule.path) for rule in rules if rule.path is not None and rule.pattern is None
+        ]
         self._excluding = [one for one in engine.rules.allowlists if one.is_about_paths_alone]
 
     def is_excluded(self, path: str) -> bool:
@@ -68,16 +80,30 @@ class TextScanner:
         before: bytes = b"",
         core_bytes: int | None = None,
     ) -> Tally:
-        """Scan a stream, or a part of one (see `windows`)."""
+        """Scan a stream, or a part of one (see `windows`), of which the lines are counted."""
         tally = Tally()
-        wanted = self._wanted(place, is_binary=is_binary)
-        for window in windows(chunks, before=before, core_bytes=core_bytes):
-            size = window.core_end - window.core_start
-            tally.counts["bytes"] += size
-            tally.newlines += window.text.count(b"\n", window.core_start, window.core_end)
-            for piece in self._pieces(window, wanted, place):
-                self._take(piece, window, place, tally)
+        pieces = windows(chunks, before=before, core_bytes=core_bytes)
+        for window in self._scanned(pieces, place, tally, is_binary=is_binary):
+            if core_bytes is not None:
+                tally.newlines += window.text.count(b"\n", window.core_start, window.core_end)
         return tally
+
+    def scan_bytes(self, data: bytes, place: Place, tally: Tally, *, is_binary: bool) -> None:
+        """Scan what is in memory as a whole."""
+        for _ in self._scanned(windows_of(data), place, tally, is_binary=is_binary):
+            pass
+
+    def _scanned(
+        self, pieces: Iterable[Window], place: Place, tally: Tally, *, is_binary: bool
+    ) -> Iterator[Window]:
+        wanted = _wanted(place, is_binary=is_binary)
+        for window in pieces:
+            tally.counts["bytes"] += window.core_end - window.core_start
+            look = self.engine.look(window.text, is_binary=is_binary)
+            if look.candidates or look.may_hide_text:
+                for piece in self._pieces(window, look, wanted, place):
+                    self._take(piece, window, place, tally)
+            yield window
 
     def by_path(self, place: Place) -> list[Finding]:
         """What rules say of a file for its name alone."""
@@ -85,19 +111,14 @@ class TextScanner:
         return [
             Finding(place.path, 1, 1, None, rule.id, 0, self._key.of(name), None, place.commit)
             for rule, path in self._of_paths
-            if rule.pattern is None and path.search(name)
+            if path.search(name)
         ]
 
-    def _wanted(self, place: Place, *, is_binary: bool) -> Callable[[Rule], bool]:
-        name = place.path.encode("utf-8", "surrogateescape")
-        refused = {rule.id for rule, path in self._of_paths if not path.search(name)}
-        if is_binary:
-            refused |= self._text_only
-        return lambda rule: rule.id not in refused
-
-    def _pieces(self, window: Window, wanted: Callable[[Rule], bool], place: Place) -> list[Piece]:
+    def _pieces(
+        self, window: Window, look: Look, wanted: Callable[[Rule], bool], place: Place
+    ) -> list[Piece]:
         text, found = window.text, list[Piece]()
-        for match in self.engine.matches(text, wanted):
+        for match in self.engine.matches(text, wanted, look):
             start, end = match.secret_start, match.secret_end
             if not window.core_start <= _anchor(match) < window.core_end:
                 continue
@@ -105,7 +126,7 @@ class TextScanner:
                 match, text, place
             ):
                 found.append(Piece(match, start, end, text[start:end]))
-        hidden = encoded_texts(text) if self.engine.may_hide_text(text) else ()
+        hidden = encoded_texts(text) if look.may_hide_text else ()
         for kind, start, end, plain in hidden:
             inside = window.core_start <= start < window.core_end
             if inside and not any(one.start < end and start < one.end for one in found):

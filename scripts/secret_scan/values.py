@@ -23,9 +23,9 @@ _PLACEHOLDER = re.compile(
     r"example|change.?(?:me|it|this)|place.?holder|your[_ .-]|_your|your(?:pass|secret|api|access)"
     r"|your(?:key|token)|dummy|redacted|x{5,}|\*{3,}|<[^>]*>|\.\.\.|\bto.?do\b|fix.?me|masked"
     r"|insert.?|replace.?(?:me|this|with)|not.?(?:a.?)?real|some.?(?:secret|password|token|key)"
-    r"|my.?(?:secret|password|token|key|api)|abcdef|12345678|0{8}|foo.?bar|fake|sample"
+    r"|(?:my|the).?(?:secret|password|token|key|api)|abcdef|12345678|0{8}|foo.?bar|fake|sample"
     r"|enter.?(?:your|a|the)|[-_]here\b|goes.?here|sanitized|scrubbed|censored|obfuscated"
-    r"|undefined|deadbeef|invalid|lorem",
+    r"|undefined|deadbeef|invalid|lorem|\w\.\.\w",
     re.IGNORECASE,
 )
 # In a token chance makes short words: only long ones count there.
@@ -40,7 +40,11 @@ _REFERENCE = re.compile(
     r"|^(?:enc|vault|ref|arn|env|file|kms|ssm|sm|op|data|urn|https?|keyring|secretref|sops|aws)[:\[(+]"
     r"|^sha(?:1|256|384|512)[:-]|\\[nrtux]|^0x[0-9a-fA-F]+$|^AQICA|^\{cipher\}"
     r"|aws4_request|^//|^%env\("
+    r"|^\+\w+\.[A-Za-z_]\w+$"  # "Bearer " + what code has
+    r"|^[?-][A-Z][a-z]+$|\{\$\w|^::?[a-z_]"  # "${NAME:?Variable not set}", "{$name}", ":symbol"
     r"|^[A-Za-z_$][A-Za-z_.$]{2,80}\([^()]*\)"
+    r"|^[\w.@+-]+\.(?:pem|key|crt|cer|der|csr|p12|pfx|jks|pub|asc|gpg|json|ya?ml|toml|ini|txt|env)$"
+    r"|^LS0tLS1CRUdJT"  # "-----BEGIN" in base64: of a key the rule for private keys tells
     r"|^Ag[A-Z][A-Za-z0-9+/]{200}",  # sealed secrets and KMS: encrypted
     re.IGNORECASE,
 )
@@ -85,7 +89,7 @@ def is_identifier(value: str) -> bool:
         return False
     if _IDENTIFIER.fullmatch(value):
         return not looks_random(value)
-    parts = re.split(r"[_.:/\s-]+", value)
+    parts = re.split(r"[_.:/|\s-]+", value)
     if len(parts) > 1 and all(_SEGMENT.fullmatch(part) for part in parts if part):
         return value.lower() == value or value.upper() == value or _is_dotted(value)
     return _is_dotted(value)

@@ -21,22 +21,38 @@ class Window:
     Args:
         core_start: where matches begin to count; what stands before is context.
         core_end: where they stop to count; the next window has what begins there.
-        first_line: the line number of the first byte.
+        first_line: the line number of the first byte of `whole`.
+        whole: more of the stream, where it is at hand: lines are counted when they are asked for.
+        offset: where `text` begins in it.
     """
 
     text: bytes
     core_start: int
     core_end: int
     first_line: int
+    whole: bytes
+    offset: int = 0
 
     def line_at(self, position: int) -> int:
         """The line number of a byte."""
-        return self.first_line + self.text.count(b"\n", 0, position)
+        return self.first_line + self.whole.count(b"\n", 0, self.offset + position)
 
     def line_bounds(self, start: int, end: int) -> tuple[int, int]:
         """Where the lines begin and end that hold `start` to `end`, as far as they are here."""
         stop = self.text.find(b"\n", max(start, end - 1))
         return self.text.rfind(b"\n", 0, start) + 1, len(self.text) if stop < 0 else stop
+
+
+def windows_of(data: bytes) -> Iterator[Window]:
+    """The windows of what is in memory: the same as those of a stream."""
+    for start in range(0, len(data), CORE_BYTES):
+        last = len(data) - start <= CORE_BYTES + BEHIND_BYTES
+        end = len(data) if last else start + CORE_BYTES
+        first = max(0, start - BEFORE_BYTES)
+        text = data[first : end + BEHIND_BYTES]
+        yield Window(text, start - first, end - first, 1, data, first)
+        if last:
+            return
 
 
 def windows(
@@ -60,7 +76,8 @@ def windows(
             core_end = min(core_end, core_start + left)
             left -= core_end - core_start
         if core_end > core_start:
-            yield Window(bytes(held), core_start, core_end, line)
+            text = bytes(held)
+            yield Window(text, core_start, core_end, line, text)
         if left == 0:
             return
         drop = max(0, core_end - BEFORE_BYTES)

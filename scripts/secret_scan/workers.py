@@ -6,6 +6,8 @@ import functools
 import itertools
 import os
 import signal
+import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,9 +86,11 @@ def _in_processes(
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
 
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker, (settings,)
-    )
+    method = _start_method()
+    if method == "fork":  # made here, all workers have it
+        settings.scanner().engine.prepare()
+    context = multiprocessing.get_context(method)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (settings,))
     waiting: dict[Future[Tally], Job] = {}
     try:
         for job in jobs:
@@ -103,6 +107,12 @@ def _in_processes(
         ) from problem
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_method() -> str:
+    # A copy of this process is ready at once, but other threads may hold locks that nobody
+    # opens in it; and the libraries of macOS do not bear it.
+    return "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
 
 
 _scanner: TextScanner | None = None

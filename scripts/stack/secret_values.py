@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from common.cli import ConfigurationError
 from common.documents import read_json
+from configuration.strength import MINIMUM_LENGTH
 from stack.sealed_values import open_values, seal_values
 from stack.secret_place import find_place
 
@@ -21,21 +22,22 @@ if TYPE_CHECKING:
 SECRETS_FILE = "secrets.json"
 SEALED_FILE = "secrets.sealed.json"
 SECRET_BYTES = 32
-_MINIMUM_LENGTH = 16
 
 
 def choose_secrets(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
     """The value of each secret: from the environment, else 32 random bytes in hex.
 
     Raises:
-        ConfigurationError: a value from the environment has fewer than 16 characters.
+        ConfigurationError: a value from the environment has fewer than 32 characters.
+
+    Source: requirement K1; validate_config.py asks for the same length.
     """
     values = {}
     for name in names:
         value = environ.get(name) or make_secret()
-        if len(value) < _MINIMUM_LENGTH:
+        if len(value) < MINIMUM_LENGTH:
             raise ConfigurationError(
-                f"{name}: expected at least {_MINIMUM_LENGTH} characters, got {len(value)}: "
+                f"{name}: expected at least {MINIMUM_LENGTH} characters, got {len(value)}: "
                 "use a longer secret, or unset it to have one made"
             )
         values[name] = value

@@ -68,15 +68,16 @@ def test_a_bundle_holds_what_ran(tmp_path: Path) -> None:
 
 def test_no_secret_of_the_run_is_in_its_evidence(tmp_path: Path) -> None:
     """P7: the fake system writes its token into its log."""
+    token = "a-token-of-this-very-test-and-no-other"
     stack, compose = fake_values()
     path = write_compose_stack(tmp_path, stack, compose)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_KEY", "a-token-of-this-very-test")
+        patch.setenv("FAKE_KEY", token)
         options = ["--stack", str(path), "--output-dir", str(tmp_path / "out")]
         assert run_proof_pack.main([*options, "--poll-seconds", "0.1"]) == Exit.PASSED
     files = [item for item in (tmp_path / "out").rglob("*") if item.is_file()]
     assert files
-    assert not [item for item in files if b"a-token-of-this-very-test" in item.read_bytes()]
+    assert not [item for item in files if token.encode() in item.read_bytes()]
 
 
 def test_a_crash_that_was_healed_fails_the_proof(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from secret_tree import write_tree
 
-from secret_scan.engine import Engine, make_engine
+from secret_scan.engine import Engine, KeywordPrefilter, make_engine
 from secret_scan.fingerprint import FingerprintKey
 from secret_scan.keywords import Keywords
-from secret_scan.rules import Rule, RuleSet, load_rules
+from secret_scan.patterns import Pattern
+from secret_scan.rules import LOCATED, Rule, load_rules
 from secret_scan.scan import scan
 
 if TYPE_CHECKING:
@@ -34,24 +35,42 @@ def rule(name: str, *keywords: str) -> Rule:
     return replace(RULES.rules[0], id=name, keywords=keywords)
 
 
-def rule_set(*rules: Rule) -> RuleSet:
-    """A set of them."""
-    return RuleSet(rules, (), "0" * 64)
-
-
 WORDS = st.text(alphabet="ab.", min_size=1, max_size=5)
 
 
 @given(st.lists(WORDS, min_size=1, max_size=8), st.text(alphabet="abAB.", max_size=60))
 def test_no_keyword_is_lost_however_they_overlap(words: list[str], text: str) -> None:
     """A single alternation would lose those that overlap another."""
-    keywords = Keywords(rule_set(*(rule(str(at), word) for at, word in enumerate(words))))
+    keywords = Keywords(enumerate(rule(str(at), word) for at, word in enumerate(words)))
     found = set(keywords.hits(text.encode()))
     assert found == {at for at, word in enumerate(words) if word in text.lower()}
 
 
-def test_a_rule_without_keywords_is_always_tried() -> None:
-    assert Keywords(rule_set(rule("a"), rule("b", "x"))).always == {0}
+@given(st.lists(WORDS, min_size=1, max_size=8), st.text(alphabet="abAB.", max_size=60))
+def test_every_place_of_a_located_rules_keyword_is_told(words: list[str], text: str) -> None:
+    rules = [replace(rule("r", word), tags=frozenset({"leads"})) for word in words]
+    found = Keywords(enumerate(rules)).hits(text.encode())
+    for at, word in enumerate(words):
+        starts = [start for start in range(len(text)) if text.lower().startswith(word, start)]
+        assert [start for start, _ in found.get(at) or ()] == starts
+
+
+def test_a_run_of_one_letter_is_looked_at_once() -> None:
+    """Not once more at each of its places: a keyword of 20 times the same letter is in use."""
+    keywords = Keywords([(0, rule("a", "a" * 20))])
+    assert keywords.hits(b"a" * 1000).keys() == {0}
+    assert not any(keywords._beyond.values())
+
+
+def test_a_rule_without_keywords_is_tried_wherever_it_matches() -> None:
+    """One pass for all of them, or each for itself where they can't stand in one expression."""
+    for sources in (["q[0-9]"], ["(?P<n>q[0-9])", "(?P<n>z)"], [f"q[{n}]" for n in range(10)]):
+        rules = [replace(rule("r"), pattern=Pattern(source), path=None) for source in sources]
+        look = KeywordPrefilter(list(enumerate(rules))).look
+        assert look(b"a q7 b").candidates, sources
+    assert (
+        not KeywordPrefilter([(0, replace(rules[0], pattern=Pattern("q7")))]).look(b"a").candidates
+    )
 
 
 def everything(engine: Engine, text: bytes) -> list[tuple[int, int, int]]:
@@ -60,10 +79,10 @@ def everything(engine: Engine, text: bytes) -> list[tuple[int, int, int]]:
 
 
 def test_looking_near_keywords_finds_what_looking_everywhere_finds(tmp_path: Path) -> None:
-    """The tag `near` saves time, never a match."""
+    """The tags `near` and `leads` save time, never a match."""
     write_tree(tmp_path)
     everywhere = replace(
-        RULES, rules=tuple(replace(one, tags=one.tags - {"near"}) for one in RULES.rules)
+        RULES, rules=tuple(replace(one, tags=one.tags - LOCATED) for one in RULES.rules)
     )
     near, far = Engine(RULES), Engine(everywhere)
     for path in sorted(tmp_path.rglob("*.conf")):

@@ -52,6 +52,7 @@ def test_such_a_name_promises_a_secret(name: str) -> None:
             "passenger",
             "author",
         ),
+        *("token_signing_alg", "oauth_consumer_key"),
         *("password_min_length", "secretArn", "tokenizer", "keyboard", "passwordUpdatedAt", "id"),
     ],
 )
@@ -66,7 +67,16 @@ def test_some_key_is_no_sure_secret(name: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["changeme", "your-api-key", "xxxxxxxx", "********", "<password>", "example-key", "..."],
+    [
+        "changeme",
+        "your-api-key",
+        "xxxxxxxx",
+        "********",
+        "<password>",
+        "example-key",
+        "...",
+        "o67..X",
+    ],
 )
 def test_a_placeholder_is_told(value: str) -> None:
     assert values.is_placeholder(value)
@@ -91,6 +101,7 @@ def test_a_placeholder_is_told(value: str) -> None:
             "#{x}",
             "process.env.A",
         ),
+        *("?Variable", "blue{$number}Is7", "::Sha256Hash.method", "ed25519-pkcs8.pem"),
         *("getenv('A')", "secrets.TOKEN", "sha256:abc", "ENC[AES,data:x]", "%s", "func()"),
     ],
 )
@@ -100,7 +111,17 @@ def test_a_reference_is_told(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["userName", "user_name", "USER_NAME", "com.acme.Token", "test-token-2", "sha256", "a-b-c-k8s"],
+    [
+        "userName",
+        "user_name",
+        "USER_NAME",
+        "com.acme.Token",
+        "test-token-2",
+        "sha256",
+        "a-b-c-k8s",
+        "required|max:255",
+        "base64Token",
+    ],
 )
 def test_an_identifier_is_told(value: str) -> None:
     assert values.is_identifier(value) or values.is_common(value)

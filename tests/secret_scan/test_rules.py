@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from common.cli import ConfigurationError
 from secret_scan.engine import NEAR_BYTES, make_engine
 from secret_scan.fingerprint import FingerprintKey
 from secret_scan.judging import Place
-from secret_scan.rules import OWN_RULES, load_rules
+from secret_scan.rules import LOCATED, OWN_RULES, load_rules
 from secret_scan.text_scan import TextScanner
 
 # YAML reads a bare `yes` and `no` as true and false; here they are words.
@@ -54,6 +55,12 @@ def test_a_rule_passes_over_what_it_is_not_for(rule: str, seed: int) -> None:
         assert rule not in found(f"first line\n{text}\nlast line\n", path), template
 
 
+def test_what_a_call_makes_is_no_secret_in_code() -> None:
+    text = "password = utf8Str2ing9Of(given)"
+    assert found(text, "a.mjs") == set()
+    assert found(Maker("call").fill("password = {an:20}"), "a.mjs") == {"assigned-secret"}
+
+
 def test_all_expressions_compile_and_have_a_group_for_the_secret() -> None:
     for rule in RULES.rules:
         assert rule.pattern is not None
@@ -66,11 +73,41 @@ def test_a_near_rule_has_its_keyword_inside_of_a_match_of_bounded_length() -> No
     _parser = importlib.import_module("re._parser")  # tells how long a match can be
 
     for rule in RULES.rules:
-        if "near" in rule.tags:
+        if rule.tags & LOCATED:
             assert rule.pattern is not None
             source = rule.pattern.source.replace("(?i:", "(?:")
             assert _parser.parse(source).getwidth()[1] <= NEAR_BYTES, rule.id
             assert rule.keywords, rule.id
+
+
+def test_a_leading_rule_begins_with_one_of_its_keywords_wherever_it_matches() -> None:
+    """Else it would be found or not by what stands around it: all beginnings are tried here."""
+    leading = [rule for rule in RULES.rules if "leads" in rule.tags]
+    assert len(leading) > 1
+    for rule in leading:
+        assert rule.pattern is not None
+        beginnings = sorted(_beginnings(rule.pattern.source))
+        assert beginnings == sorted(rule.keywords), rule.id
+
+
+def _beginnings(source: str) -> set[str]:
+    """The literal texts that an expression begins with, alternatives and optional parts filled."""
+    body = source.removeprefix("(?i:") if source.startswith("(?i:") else source[:3]
+    if not source.startswith("(?i:"):
+        return {body}
+    depth, end = 1, 0
+    while depth:
+        depth += {"(": 1, ")": -1}.get(body[end], 0)
+        end += 1
+    found = set[str]()
+    for part in re.split(r"\|(?![^(]*\))", body[: end - 1]):
+        group = re.match(r"\(\?:([^)]*)\)\[([^]]*)\]\?(\w+)$", part)
+        if group is None:
+            found.add(part)
+            continue
+        for name in group[1].split("|"):
+            found |= {name + mark + group[3] for mark in ("", *group[2])}
+    return found
 
 
 def write(folder: Path, text: str) -> Path:

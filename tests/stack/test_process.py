@@ -236,12 +236,15 @@ def test_services_see_only_the_environment_that_the_stack_file_gives(
         assert "AWS_SECRET_ACCESS_KEY" not in psutil.Process(item.pid).environ()
 
 
-def test_a_secret_from_the_environment_must_be_long_enough(tmp_path: Path) -> None:
+def test_a_secret_from_the_environment_must_be_as_long_as_validate_config_asks(
+    tmp_path: Path,
+) -> None:
+    """Requirement K1: both say 32, so that what one accepts the other does not refuse."""
     stack = load_stack(write_stack(tmp_path), {})
     with pytest.raises(
-        ConfigurationError, match="FAKE_KEY: expected at least 16 characters, got 5"
+        ConfigurationError, match="FAKE_KEY: expected at least 32 characters, got 31"
     ):
-        create(stack, {"FAKE_KEY": "short"})
+        create(stack, {"FAKE_KEY": "q" * 31})
     assert records.sweep() == []
     assert not [*(tmp_path / "cache" / "state").glob("*")]
 
