@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import subprocess
@@ -20,6 +21,7 @@ from security import secret_places
 from security.answers import Answers
 from security.wire import Answer, Exchange
 from stack.load import load_stack
+from stack.log_views import NO_LOG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +105,8 @@ def test_a_secret_in_each_place_fails_its_own_criterion(folder: Path, place: str
 
 def test_without_a_repository_the_history_is_not_read(folder: Path) -> None:
     ran = Ran(write_attacked(folder))
-    assert ran.failed == {"secrets-not-read"}
+    assert (ran.code, ran.failed) == (Exit.INCONCLUSIVE, set())
+    assert ran.figures["not_read"] is None
     assert ran.figures["places"]["history"]["read"] is False
     assert ran.figures["places"]["checkout"]["read"] is True
 
@@ -171,18 +174,78 @@ def test_a_log_that_nobody_can_see_is_unread(folder: Path) -> None:
     assert (row["read"], row["unread"], row["files"]) == (False, 1, 1)
 
 
-def exchange_of(text: str) -> Exchange:
+def test_an_allowance_of_the_checkout_hides_nothing_elsewhere(folder: Path) -> None:
+    """Paths and comments are for files that people write: whoever is logged may say the words."""
+    value = attacked_value()
+    value["security"]["secret_scan"] = {"rules": "rules.toml"}
+    (folder / "rules.toml").write_text(
+        '[extend]\nuseDefault = true\n[[allowlists]]\npaths = ["front"]\n'
+    )
+    stack = load_stack(write_attacked(folder, value=value), {})
+    (folder / "front.log").write_text(f"token={TOKEN}\n")
+    (folder / "other.log").write_text(f"token={TOKEN} gitleaks:allow\n")
+    logs = {name: folder / f"{name}.log" for name in ("front", "other")}
+    runtime: Any = SimpleNamespace(
+        services=[SimpleNamespace(name=name) for name in logs],
+        stack=stack,
+        log_path=logs.get,
+        more_logs=dict,
+    )
+    found = secret_places.look_at_logs(recorder_of(folder), runtime, "secrets")
+    row = secret_places.figures(found)["places"]["logs"]
+    assert (row["found"], row["excluded"], row["read"]) == (1, 1, False)
+
+
+def test_a_log_that_the_engine_did_not_give_whole_is_unread(folder: Path) -> None:
+    stack = load_stack(write_attacked(folder), {})
+    (folder / "front.log").write_text(f"started\n{NO_LOG}gone]\n")
+    runtime: Any = SimpleNamespace(
+        services=[SimpleNamespace(name="front")],
+        stack=stack,
+        log_path=lambda _name: folder / "front.log",
+        more_logs=dict,
+    )
+    found = secret_places.look_at_logs(recorder_of(folder), runtime, "secrets")
+    assert secret_places.figures(found)["places"]["logs"]["read"] is False
+
+
+def test_a_file_that_goes_away_meanwhile_is_no_end_of_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = load_stack(write_attacked(folder), {})
+    commit(folder)
+    listed = [[folder / "gone", folder / "stack.yaml"], [folder / "stack.yaml"]]
+    monkeypatch.setattr(secret_places, "checkout_files", lambda _here: (folder, listed.pop(0)))
+    (looked,) = secret_places.look_at_checkout(recorder_of(folder), stack)
+    assert looked.result.counts["files"] == 1
+
+
+def exchange_of(text: str | bytes) -> Exchange:
     """One answer."""
-    return Exchange((Answer(200, (), text.encode()),))
+    return Exchange((Answer(200, (), text.encode() if isinstance(text, str) else text),))
+
+
+@pytest.mark.parametrize(
+    "first", [b"\0binary", "ÿþ".encode("latin-1") + "a".encode("utf-16-le"), b"a"]
+)
+def test_each_answer_is_judged_by_its_own_bytes(first: bytes) -> None:
+    """One that is binary, or of another encoding, says nothing of the next."""
+    answers = Answers()
+    secret = Maker("password").fill("{an:24}")
+    answers.add("front", exchange_of(first))
+    answers.add("front", exchange_of(f'{{"password": "{secret}"}}'))
+    answers.add("front", exchange_of(gzip.compress(f"token={TOKEN}".encode())))
+    (result,) = answers.scanned(lambda stream: scan([], stdin=stream))
+    assert {one.path for one in result.findings} == {"answers of front!2", "answers of front!3"}
 
 
 def test_answers_are_kept_once_and_what_is_too_much_is_unread() -> None:
-    answers = Answers(largest_bytes=100)
-    for text in ("a" * 60, "a" * 60, "b" * 60, "c"):
+    answers = Answers(largest_bytes=4000)
+    for text in ("a" * 2000, "a" * 2000, "b" * 2000, "c"):
         answers.add("front", exchange_of(text))
     (result,) = answers.scanned(lambda stream: scan([], stdin=stream))
-    assert [one.reason for one in result.unread] == ["1 answers beyond 100 bytes"]
-    assert result.counts["bytes"] == 63
+    assert [one.reason for one in result.unread] == ["1 answers beyond 4000 bytes"]
+    assert result.counts["members"] == 2
     assert answers.scanned(lambda stream: scan([], stdin=stream)) == []
 
 
@@ -190,7 +253,7 @@ def test_a_secret_in_an_answer_is_named_by_its_service() -> None:
     answers = Answers()
     answers.add("front", exchange_of(f"token={TOKEN}"))
     (result,) = answers.scanned(lambda stream: scan([], stdin=stream))
-    assert [one.path for one in result.findings] == ["answers of front"]
+    assert [one.path for one in result.findings] == ["answers of front!1"]
     assert not Answers().scanned(lambda stream: scan([], stdin=io.BytesIO(stream.read())))
 
 

@@ -227,6 +227,16 @@ def test_what_a_system_says_of_itself_is_sealed_and_held_to_what_must_be(
         assert said in ran.summary["error"]
 
 
+def test_a_watched_place_that_is_not_there_is_unseen(tmp_path: Path) -> None:
+    """A path with a mistake in it never changes."""
+    value = attacked_value()
+    value["security"]["places"]["MISTYPED"] = {"process": "{state}/outsidee"}
+    value["security"]["watched"] = ["OUTSIDE", "MISTYPED"]
+    ran = Ran(write_attacked(tmp_path, value=value), "--no-self-test", "--case", "status")
+    assert ran.figures["watched_unseen"] == 1
+    assert "watched-unseen" in ran.failed
+
+
 def test_a_case_that_never_fails_is_named(tmp_path: Path) -> None:
     rows = corpus()
     rows["cases"] = [

@@ -98,8 +98,10 @@ def _reachable(repository: Path) -> Iterator[ObjectRef]:
 
 
 def _environment() -> dict[str, str]:
+    # Inside a git hook these point at another repository.
+    ours = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
     more = {"GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
-    return {**os.environ, **more, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return {**ours, **more, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def _run(folder: Path, *arguments: str) -> str | None:

@@ -54,7 +54,7 @@ def search(logs: Mapping[str, Path | None], values: Mapping[str, str]) -> Search
     }
     found, unseen, seen, size = [], [], 0, 0
     for name, path in sorted(logs.items()):
-        if path is None or _is_cut(path):
+        if path is None or is_cut(path):
             unseen.append(name)
             continue
         seen += 1
@@ -84,7 +84,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _is_cut(path: Path) -> bool:
+def is_cut(path: Path) -> bool:
     """Whether the engine broke off before it gave a log whole: it says so at the end of it."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - BLOCK_BYTES))

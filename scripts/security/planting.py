@@ -40,19 +40,21 @@ class Planted:
         try:
             for item in self._items:
                 self._plant(item)
-        except NotHadError:
-            self.__exit__()
-            raise
         except OSError as problem:
             self.__exit__()
             raise NotHadError(f"can't plant {problem.filename}: {problem.strerror}") from problem
+        except BaseException:  # Ctrl-C among them: a changed file must not stay
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove what was planted, whatever became of it."""
-        self._open.close()
-        for path in reversed(self._made):
-            remove(path)
+        try:
+            self._open.close()
+        finally:
+            for path in reversed(self._made):
+                remove(path)
 
     def _plant(self, item: Mapping[str, Any]) -> None:
         path, kind = _only(Path(item["path"])), item["kind"]
@@ -61,8 +63,10 @@ class Planted:
             change(path, item)
             return
         self._make_parents(path.parent)
+        if kind == "folder" and path.is_dir():
+            return  # it was there: not ours to remove
         if kind == "folder":
-            path.mkdir(exist_ok=True)
+            path.mkdir()
         elif kind == "file":
             path.write_text(item.get("content", ""), "utf-8")
         elif kind == "symlink":

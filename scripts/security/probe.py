@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,10 @@ class Probe:
 
     @property
     def watched_unseen(self) -> list[str]:
-        """Watched places that can't be seen on this runtime: what changes there is not known."""
+        """Watched places that can't be seen, or are not there: what changes there is not known."""
         known = self._places.known()
-        return [name for name in self.security.watched if name not in known]
+        there = {name for name, path in known.items() if os.path.lexists(path)}
+        return [name for name in self.security.watched if name not in there]
 
     def known_values(self) -> dict[str, str]:
         """Every secret that was sent or is known, with what it is called.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from common.cli import UsageError
 from gating.git import checkout_files
 from secret_scan.baseline import apply_baseline, load_baseline
 from secret_scan.findings import Unread
@@ -20,6 +21,7 @@ from secret_scan.history import repository_of
 from secret_scan.rules import load_rules
 from secret_scan.scan import scan
 from security.answers import renamed
+from security.known_values import is_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +37,12 @@ if TYPE_CHECKING:
 
 CHECKOUT, HISTORY, LOGS, ANSWERS, EVIDENCE = "checkout", "history", "logs", "answers", "evidence"
 PLACES = (CHECKOUT, HISTORY, LOGS, ANSWERS, EVIDENCE)
+# What the system said and we wrote has no comments of ours and no paths of the checkout: an
+# allowance there is somebody else's.
+_OUTSIDE = (LOGS, ANSWERS, EVIDENCE)
 _SHARED = "secret places"
+_UNSEEN = "its log can't be seen"
+_TRIES = 3
 _COUNTS = ("files", "objects", "bytes", "allowed_inline", "excluded")
 
 
@@ -73,7 +80,7 @@ def look_at_answers(recorder: Recorder, stack: Stack, of: str, answers: Answers)
     rules = rules_of(stack)
 
     def scanned(stream: BinaryIO) -> ScanResult:
-        return scan([], stdin=stream, rules=rules)
+        return scan([], stdin=stream, rules=rules, inline_allow=False)
 
     return _kept(recorder, [Looked(ANSWERS, of, item) for item in answers.scanned(scanned)])
 
@@ -83,11 +90,12 @@ def look_at_logs(recorder: Recorder, runtime: Runtime, of: str) -> list[Looked]:
     logs: dict[str, Path | None] = {
         item.name: runtime.log_path(item.name) for item in runtime.services
     }
-    paths = [path for path in {**logs, **runtime.more_logs()}.values() if path is not None]
+    logs |= runtime.more_logs()
+    paths = [path for path in logs.values() if path is not None]
     if not paths:
         return []
-    result = scan(paths, rules=rules_of(runtime.stack))
-    hidden = [Unread(name, "its log can't be seen") for name, path in logs.items() if path is None]
+    result = scan(paths, rules=rules_of(runtime.stack), inline_allow=False)
+    hidden = [Unread(name, _UNSEEN) for name, path in logs.items() if path is None or is_cut(path)]
     result = replace(result, unread=(*result.unread, *hidden))
     return _kept(recorder, [Looked(LOGS, of, result)])
 
@@ -95,8 +103,14 @@ def look_at_logs(recorder: Recorder, runtime: Runtime, of: str) -> list[Looked]:
 def look_at_checkout(recorder: Recorder, stack: Stack) -> list[Looked]:
     """Scan all files that git has or would take; without git, the stack file's folder."""
     rules = rules_of(stack)
-    base, files = checkout_files(stack.here) or (stack.here, [stack.here])
-    result = _less_known(stack, scan(files, base=base, rules=rules))
+    for tries_left in reversed(range(_TRIES)):
+        base, files = checkout_files(stack.here) or (stack.here, [stack.here])
+        try:
+            result = _less_known(stack, scan(files, base=base, rules=rules))
+            break
+        except UsageError:  # a file went away since git listed it: an editor's, perhaps
+            if not tries_left:
+                raise
     return _kept(recorder, [Looked(CHECKOUT, "", result)])
 
 
@@ -113,10 +127,12 @@ def look_at_evidence(recorder: Recorder, stack: Stack) -> list[Looked]:
     """Scan what is written of this run so far, and what its summary says so far."""
     rules, folder = rules_of(stack), recorder.folder.evidence
     said = json.dumps({**recorder.envelope, **recorder.facts}, indent=1, default=str).encode()
-    summary = renamed(scan([], stdin=io.BytesIO(said), rules=rules), "the summary so far")
-    found = [Looked(EVIDENCE, "", summary)]
+    summary = renamed(
+        scan([], stdin=io.BytesIO(said), rules=rules, inline_allow=False), "the summary so far"
+    )
+    found = [Looked(EVIDENCE, "", renamed(summary, "the summary so far"))]
     if any(folder.iterdir()):
-        found.append(Looked(EVIDENCE, "", scan([folder], rules=rules)))
+        found.append(Looked(EVIDENCE, "", scan([folder], rules=rules, inline_allow=False)))
     return _kept(recorder, found)
 
 
@@ -141,11 +157,17 @@ def first_finding(found: Iterable[Looked]) -> str | None:
 
 
 def figures(found: Sequence[Looked]) -> dict[str, Any]:
-    """The counts of the summary (schemas/secrets.schema.json); a place without content is 0."""
-    places = {name: _place([item for item in found if item.place == name]) for name in PLACES}
+    """The counts of the summary (schemas/secrets.schema.json).
+
+    `not_read` counts the places of which nothing, or not all, was read; it is None where there
+    was nothing to look at, such as no repository: then nobody knows.
+    """
+    by_name = {name: [item for item in found if item.place == name] for name in PLACES}
+    places = {name: _place(name, items) for name, items in by_name.items()}
+    complete = all(by_name.values())
     return {
         "places": places,
-        "not_read": sum(not row["read"] for row in places.values()),
+        "not_read": sum(not row["read"] for row in places.values()) if complete else None,
         "found": sum(row["found"] for row in places.values()),
         "engines": sorted({item.result.engine for item in found}),
         "rules_sha256": sorted({item.result.rules_sha256 for item in found}),
@@ -153,13 +175,14 @@ def figures(found: Sequence[Looked]) -> dict[str, Any]:
     }
 
 
-def _place(found: Sequence[Looked]) -> dict[str, Any]:
+def _place(name: str, found: Sequence[Looked]) -> dict[str, Any]:
     counts = Counter[str]()
     for item in found:
         counts.update({name: item.result.counts[name] for name in _COUNTS})
     unread = sum(len(item.result.unread) for item in found)
+    whole = not unread and not (name in _OUTSIDE and counts["excluded"])
     return {
-        "read": bool(found and not unread and all(item.result.counts["bytes"] for item in found)),
+        "read": bool(found) and whole and all(item.result.counts["bytes"] for item in found),
         "found": sum(len(item.result.findings) for item in found),
         "unread": unread,
         "known": sum(item.result.baseline.known for item in found if item.result.baseline),

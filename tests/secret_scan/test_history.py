@@ -168,3 +168,13 @@ def test_the_configuration_of_git_is_read_and_its_store_only_with_history(reposi
 def test_a_folder_outside_of_git_has_no_history(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a git repository"):
         scan([tmp_path], history=True, engine="re2", key=KEY)
+
+
+def test_the_repository_is_that_of_the_path_whatever_the_caller_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside a git hook `GIT_DIR` names another one."""
+    for name in ("mine", "other"):
+        subprocess.run(["git", "init", "-q", str(tmp_path / name)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    assert repository_of(tmp_path / "mine") == (tmp_path / "mine/.git").resolve()

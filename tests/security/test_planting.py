@@ -131,3 +131,46 @@ def test_what_can_not_be_changed_is_no_case_and_stays_as_it_was(tmp_path: Path) 
         with pytest.raises(NotHadError), Planted([first, item]):
             pass
         assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("problem", ["no text", "interrupted"])
+def test_whatever_ends_the_planting_a_changed_file_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """A policy that was changed for an attack must not stay in force."""
+    (tmp_path / "policy").write_text("good")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    items = [
+        {"kind": "change", "path": str(tmp_path / "policy"), "content": "bad"},
+        {"kind": "change", "path": str(tmp_path / "bytes"), "content": "bad"},
+    ]
+    if problem == "interrupted":
+
+        def interrupt(*_: object, **__: object) -> str:
+            raise KeyboardInterrupt
+
+        items[1] |= {"kind": "symlink", "target": "x"}
+        monkeypatch.setattr(Path, "symlink_to", interrupt)
+    expected = {"no text": UnicodeDecodeError, "interrupted": KeyboardInterrupt}[problem]
+    with pytest.raises(expected), Planted(items):
+        pass
+    assert (tmp_path / "policy").read_text() == "good"
+
+
+def test_a_bait_goes_even_where_a_file_can_not_be_put_back(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_text("good")
+    items = [
+        {"kind": "file", "path": str(tmp_path / "bait"), "content": "bait"},
+        {"kind": "change", "path": str(tmp_path / "policy"), "content": "bad"},
+    ]
+    with pytest.raises(FileNotFoundError), Planted(items):
+        (tmp_path / "policy").unlink()
+    assert not (tmp_path / "bait").exists()
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/kept").touch()
+    with Planted([{"kind": "folder", "path": str(tmp_path / "folder")}]):
+        pass
+    assert (tmp_path / "folder/kept").exists()

@@ -38,11 +38,12 @@ class FakeLogs:
             raise APIError("none", explanation="the logging driver does not support reading")
         if options.get("tail") == 1:
             return b"".join(self._stamped(*row) for row in self.lines[-1:])
-        return self._stream(options.get("since", 0.0))
+        return self._stream(options.get("since", 0.0), bool(options.get("timestamps")))
 
-    def _stream(self, since: float) -> Iterator[bytes]:
+    def _stream(self, since: float, stamped: bool) -> Iterator[bytes]:  # noqa: FBT001
         self.since.append(since)
-        return (f"{line}\n".encode() for moment, line in self.lines if moment >= since)
+        rows = [row for row in self.lines if row[0] >= since]
+        return (self._stamped(*row) if stamped else f"{row[1]}\n".encode() for row in rows)
 
     @staticmethod
     def _stamped(moment: float, line: str) -> bytes:
@@ -88,7 +89,7 @@ def test_a_container_is_read_from_its_last_line_on() -> None:
     view = viewed(fake)
     fake.write("new")
     assert b"".join(view.blocks()) == b"last\nnew\n"
-    assert fake.since == [pytest.approx(101, abs=0.001)]
+    assert fake.since == [pytest.approx(101, abs=0.001)] * 2
     assert fake.since[0] <= 101
 
 
@@ -108,6 +109,18 @@ def test_a_log_that_lost_its_mark_says_nothing() -> None:
     with pytest.raises(ScriptError, match="the log of front was cut"):
         [*view.blocks()]
     fake.lines.clear()
+    with pytest.raises(ScriptError, match="the log of front was cut"):
+        [*view.blocks()]
+
+
+@pytest.mark.parametrize("line", ["", "tick"])
+def test_the_same_words_later_are_not_the_mark(line: str) -> None:
+    """A log was cut after something was written; its last line says what many lines say."""
+    fake = FakeLogs(line)
+    view = viewed(fake)
+    fake.write("what nobody saw")
+    fake.write(line)
+    del fake.lines[:2]
     with pytest.raises(ScriptError, match="the log of front was cut"):
         [*view.blocks()]
 

@@ -39,34 +39,35 @@ class ContainerView:
         self._engine, self._item = engine, item
         data: bytes = ask(lambda: engine.api.logs(item.id, tail=1, timestamps=True))
         moment, _, line = data.strip(b"\n").rpartition(b"\n")[2].partition(b" ")
-        self._mark = line[:_HEAD_BYTES]
+        self._mark = moment + b" " + line[:_HEAD_BYTES]
         self._since = _seconds(moment.decode("ascii", "replace"), item.service) if moment else None
 
     def blocks(self) -> Iterator[bytes]:
         """What the container wrote since the mark, and the mark."""
-        head: bytes | None = b"" if self._since else None
-        for block in self._read():
-            if head is not None:
-                head += block
-                head = None if self._mark in head else self._bounded(head)
-            yield block
-        if head is not None:
-            raise self._cut()
+        if self._since:
+            self._find_mark()
+        yield from self._read()
 
-    def _read(self) -> Iterator[bytes]:
+    def _find_mark(self) -> None:
+        """The line of then, with its own moment: the same words may have come again since."""
+        head = b""
+        for block in self._read(timestamps=True):
+            head += block
+            if self._mark in head:
+                return
+            if len(head) > 2 * _HEAD_BYTES:
+                break
+        raise self._cut()
+
+    def _read(self, **more: object) -> Iterator[bytes]:
         from docker.errors import DockerException
         from requests.exceptions import RequestException
 
-        options: dict[str, Any] = {"since": self._since} if self._since else {}
+        options: dict[str, Any] = {"since": self._since, **more} if self._since else more
         try:
             yield from self._engine.api.logs(self._item.id, stream=True, follow=False, **options)
         except (DockerException, RequestException, OSError) as problem:
             raise engine_trouble(problem) from problem
-
-    def _bounded(self, head: bytes) -> bytes:
-        if len(head) > 2 * _HEAD_BYTES:
-            raise self._cut()
-        return head
 
     def _cut(self) -> ScriptError:
         return ScriptError(f"the log of {self._item.service} was cut while it was watched")

@@ -69,8 +69,10 @@ async def policy(decisions: Annotated[Decisions, Depends(tool_decisions)]) -> Po
 
 @router.get("/sandbox", responses=errors(401))
 async def sandbox() -> SandboxAnswer:
-    """The sandbox's layers, as they were tried at start (G3c)."""
+    """The sandbox's layers, as they were tried at start; tried anew where not all held (G3c)."""
     report = await run_in_threadpool(selfcheck.try_layers)
+    if not report.holds:  # a machine that was too busy to answer then may do so now
+        report = await run_in_threadpool(selfcheck.try_anew)
     return SandboxAnswer.model_validate(
         {
             "holds": report.holds,
