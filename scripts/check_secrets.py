@@ -93,6 +93,10 @@ def measure(_options: argparse.Namespace, runtime: Runtime, recorder: Recorder) 
         with recorder.step(STEPS[1]) as step:
             checkout = places.look_at_checkout(recorder, stack)
             tell(recorder, step, [*checkout, *places.look_at_history(recorder, stack)])
+            if allowed := places.allowed(places.looked_at(recorder)):
+                said = f"{allowed} secrets are allowed by comments, or known by a baseline"
+                step.detail += f"; {said}"
+                recorder.reservations = [*recorder.reservations, said]
         with recorder.step(STEPS[2]) as step:
             tell(recorder, step, places.look_at_evidence(recorder, stack))
             known = known_in_evidence(runtime, recorder)

@@ -103,6 +103,18 @@ def test_a_secret_in_each_place_fails_its_own_criterion(folder: Path, place: str
     assert TOKEN.encode() not in ran.sealed
 
 
+def test_a_secret_that_a_comment_allows_is_said_and_counts_for_no_release(folder: Path) -> None:
+    path = write_attacked(folder)
+    (folder / "a.env").write_text(f"token={TOKEN}  # gitleaks:allow\n")
+    commit(folder)
+    ran = Ran(path)
+    said = "2 secrets are allowed by comments, or known by a baseline"  # the file, its history
+    assert ran.code == Exit.PASSED
+    assert said in json.dumps(ran.summary["eligible"]["reasons"])
+    assert said in json.dumps(ran.summary["steps"])
+    assert "1 more are allowed" in (ran.bundle / "evidence/report.html").read_text()
+
+
 def test_without_a_repository_the_history_is_not_read(folder: Path) -> None:
     ran = Ran(write_attacked(folder))
     assert (ran.code, ran.failed) == (Exit.INCONCLUSIVE, set())

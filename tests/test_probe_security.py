@@ -237,6 +237,23 @@ def test_a_watched_place_that_is_not_there_is_unseen(tmp_path: Path) -> None:
     assert "watched-unseen" in ran.failed
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--case", "status", "--case", "statsu"],
+            "--case: there is no 'statsu': did you mean stat",
+        ),
+        (["--control", "nonexistent"], "--control: there is no 'nonexistent': expected one of"),
+        (["--control", "paths", "--case", "status"], "none in common"),
+    ],
+)
+def test_a_name_that_there_is_not_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    path = write_attacked(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        probe_security.main([*options, "--stack", str(path), "--output-dir", str(tmp_path / "o")])
+
+
 def test_a_case_that_never_fails_is_named(tmp_path: Path) -> None:
     rows = corpus()
     rows["cases"] = [

@@ -74,7 +74,8 @@ def objects_of(repository: Path) -> Iterator[ObjectRef]:
     for raw in _lines(repository, command, b"\n"):
         name, _, kind = raw.decode("ascii", "replace").partition(" ")
         if kind in {"blob", "commit", "tag"} and bytes.fromhex(name) not in seen:
-            path = "(no path)" if kind == "blob" else f"({kind} message)"
+            named = kind if kind == "blob" else f"{kind} message"
+            path = f"({named} {name}, in no commit)" if kind == "blob" else f"({named})"
             yield ObjectRef(name, path, name if kind == "commit" else None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from collections import Counter
@@ -16,7 +17,7 @@ from security import self_test
 from security.corpus import load_corpora
 from security.instruments import check_instruments
 from security.known_values import search
-from security.model import BYPASSED, UNEXPECTED
+from security.model import BYPASSED, NOT_RUN, UNEXPECTED
 from security.probe import Probe, figures, findings, result_rows
 from security.secret_places import first_finding, look_at_answers, look_at_logs
 
@@ -37,9 +38,19 @@ def chosen_cases(options: argparse.Namespace, stack: Stack) -> list[Case]:
     """The cases that the arguments ask for.
 
     Raises:
-        UsageError: none is left.
+        UsageError: none is left, or a name that there is not.
     """
     whole = load_corpora(stack)
+    for option, name in (("family", "family"), ("control", "control"), ("case", "id")):
+        known = {getattr(case, name) for case in whole}
+        if unknown := [text for text in getattr(options, option) if text not in known]:
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            said = (
+                f"did you mean {near[0]}?"
+                if near
+                else f"expected one of {', '.join(sorted(known))}"
+            )
+            raise UsageError(f"--{option}: there is no {unknown[0]!r}: {said}")
     found = [
         case
         for case in whole
@@ -48,8 +59,7 @@ def chosen_cases(options: argparse.Namespace, stack: Stack) -> list[Case]:
         and (not options.case or case.id in options.case)
     ]
     if not found:
-        known = ", ".join(sorted({case.family for case in whole}))
-        raise UsageError(f"no case is left of {len(whole)}: families are {known}")
+        raise UsageError(f"no case is left of {len(whole)}: the options have none in common")
     return found
 
 
@@ -203,6 +213,12 @@ class Measured:
         said = ", ".join(f"{count} {name}" for name, count in counts.items())
         step.detail = f"{len(results)} cases: {said}"
         step.error = step.error and f"{step.detail}; {step.error}"
+        if counts[NOT_RUN] and not step.error:
+            first = next(item for item in results if item.outcome == NOT_RUN)
+            step.outcome, step.error = (
+                "inconclusive",
+                f"{step.detail}; {first.case.id}: {first.got}",
+            )
 
 
 def write_results(results: Sequence[CaseResult], recorder: Recorder) -> None:

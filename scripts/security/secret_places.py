@@ -156,6 +156,13 @@ def first_finding(found: Iterable[Looked]) -> str | None:
     return None
 
 
+def allowed(found: Iterable[Looked]) -> int:
+    """How many secrets somebody has allowed: each is a waiver, and counts for no release."""
+    results = [item.result for item in found]
+    known = sum(item.baseline.known for item in results if item.baseline)
+    return known + sum(item.counts["allowed_inline"] for item in results)
+
+
 def figures(found: Sequence[Looked]) -> dict[str, Any]:
     """The counts of the summary (schemas/secrets.schema.json).
 
@@ -194,6 +201,8 @@ def _rows(name: str, found: Sequence[Looked], place: dict[str, Any]) -> list[dic
     """For report.html: each place, and below it each finding and what was not read."""
     outcome = "failed" if place["found"] else "passed" if place["read"] else "inconclusive"
     said = f"{place['found']} secrets in {place['bytes']} bytes"
+    if waived := place["known"] + place["allowed_inline"]:
+        said += f", {waived} more are allowed by comments or known"
     rows = [{"detector": "secrets", "subject": name, "outcome": outcome, "detail": said}]
     for item in (item for item in found if item.place == name):
         there = item.result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,8 @@ def test_what_no_commit_leads_to_is_read(repository: Path) -> None:
     git(repository, "rm", "--quiet", "--cached", "b.env")
     (repository / "b.env").unlink()
     (finding,) = scanned(repository).findings
-    assert (finding.path, finding.commit) == ("(no path)", None)
+    assert re.fullmatch(r"\(blob [0-9a-f]{40}, in no commit\)", finding.path)
+    assert finding.commit is None
 
 
 def test_an_archive_in_history_is_opened(repository: Path) -> None:
