@@ -401,7 +401,7 @@ def test_arguments_that_choose_cases_make_a_rehearsal(tmp_path: Path) -> None:
 
 def test_a_choice_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     stack_file = write_attacked(tmp_path)
-    with pytest.raises(UsageError, match="no case is left of 15: families are fake"):
+    with pytest.raises(UsageError, match="there is no 'none': expected one of answers"):
         probe_security.main(
             ["--case", "none", "--stack", str(stack_file), "--output-dir", str(tmp_path / "out")]
         )
