@@ -26,10 +26,19 @@ exit codes: 0 done; 1 damaged or refused; 2 could not be done; 64 bad arguments;
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import Exit, ScriptError, UsageError, make_parser, positive_int, run
+from common.cli import (
+    ConfigurationError,
+    Exit,
+    ScriptError,
+    UsageError,
+    make_parser,
+    positive_int,
+    run,
+)
 from common.options import add_stack
 
 if TYPE_CHECKING:
@@ -252,6 +261,11 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Run one command."""
     options = arguments(argv)
+    if os.name == "nt":
+        raise ConfigurationError(
+            "expected Linux or macOS, got Windows, where files can't be made below a handle of "
+            "their folder: run it in WSL"
+        )
     return COMMANDS[options.command](options)
 
 

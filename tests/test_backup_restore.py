@@ -20,6 +20,8 @@ from common.schema import check_value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="backups need POSIX")
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:

@@ -129,7 +129,7 @@ def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def _order(path: str) -> list[bytes]:
-    return [part.encode("utf-8", "surrogateescape") for part in path.split("/")]
+    return [part.encode("utf-8", "surrogatepass") for part in path.split("/")]
 
 
 def _fold(path: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from backup.entries import Entry, check_paths, tar_bytes
+from backup.entries import Entry, check_paths, in_order, tar_bytes
 from backup.errors import DamagedError, RefusedError
 from common.cli import ConfigurationError
 from common.documents import parse_json
@@ -14,7 +15,6 @@ from common.schema import check_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 SCHEMA = "backup_manifest/1"
 
@@ -152,28 +152,35 @@ def _store(value: Mapping[str, Any]) -> StoreBackup:
         Entry(item["path"], int(item["mode"], 8), item["size_bytes"], item["sha256"])
         for item in value["files"]
     ]
-    from backup.entries import in_order
-
     entries = in_order([*folders, *files])
     return StoreBackup(value["name"], value["kind"], value["started_utc"], value["facts"], entries)
 
 
 def _check(manifest: Manifest) -> None:
+    for key in ("started_utc", "finished_utc", "recovery_point_utc"):
+        try:
+            datetime.fromisoformat(manifest.value[key])
+        except ValueError as problem:
+            raise RefusedError(f"{key}: expected a time, got {manifest.value[key]}") from problem
+    for store in manifest.stores:
+        _check_inside(store)
+    check_paths(manifest.entries)
     for store, listed in zip(manifest.stores, manifest.value["stores"], strict=True):
         if store.digest != listed["digest"]:
             raise RefusedError(
                 f"the store {store.name}: expected the digest {store.digest} of its files, "
                 f"got {listed['digest']}"
             )
-        first = store.entries[0]
-        if not first.folder or first.path != store.name:
-            raise RefusedError(f"the store {store.name}: expected its own folder first")
-        stray = [item for item in store.entries if item.path.split("/")[0] != store.name]
-        if stray:
-            raise RefusedError(f"the store {store.name}: expected only paths below its own folder")
-    check_paths(manifest.entries)
     wanted = tar_bytes(manifest.entries)
     if wanted != manifest.tar_size_bytes:
         raise RefusedError(
             f"expected a tar of {wanted} bytes for these files, got {manifest.tar_size_bytes}"
         )
+
+
+def _check_inside(store: StoreBackup) -> None:
+    first = store.entries[0]
+    if not first.folder or first.path != store.name:
+        raise RefusedError(f"the store {store.name}: expected its own folder first")
+    if any(item.path.split("/")[0] != store.name for item in store.entries):
+        raise RefusedError(f"the store {store.name}: expected only paths below its own folder")

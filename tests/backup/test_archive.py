@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from shutil import which
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from common.cli import ConfigurationError, ScriptError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="backups need POSIX")
 
 
 @pytest.fixture(scope="module")

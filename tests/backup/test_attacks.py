@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,14 @@ from backup_cases import Shop, digest_of, forge, whole_tar, write_forged
 from backup.archive import Archive
 from backup.entries import END, Entry, header, padding, tar_bytes
 from backup.errors import DamagedError, RefusedError
+from backup.manifest import parse
 from backup.restore import restore_into, verify_archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="backups need POSIX")
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +152,10 @@ MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a newer format": (lambda value: value.update(schema="backup_manifest/2"), "newer Proof Pack"),
     "another format": (lambda value: value.update(schema="run_summary/1"), "expected"),
     "an unknown key": (lambda value: value.update(more=1), "unknown key 'more'"),
+    "no such day": (
+        lambda value: value.update(recovery_point_utc="2026-13-41T00:00:00.000Z"),
+        "expected a time",
+    ),
     "no stores": (lambda value: value.update(stores=[]), "at least 1"),
     "another digest": (lambda value: value["stores"][0].update(digest="0" * 64), "the digest"),
     "another tar hash": (lambda value: value["tar"].update(sha256="0" * 64), "with the SHA-256"),
@@ -165,6 +173,15 @@ def test_a_manifest_that_contradicts_itself_is_refused(
 ) -> None:
     change, said = MANIFESTS[name]
     assert said in refused(forge(good, tmp_path / "bad.tar.zst", manifest=change), tmp_path)
+
+
+@pytest.mark.parametrize("path", ["uploads/" + chr(0xD800), "uploads/" + chr(0xDCFF)])
+def test_half_a_letter_is_no_name(path: str, good: Path) -> None:
+    with Archive.open(good) as archive:
+        value = json.loads(json.dumps(archive.manifest.value))
+    value["stores"][1]["files"].append(entry_of(path))
+    with pytest.raises(RefusedError, match="in UTF-8"):
+        parse(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(("announced", "there"), [(10, 2_000_000), (2_000_000, 10)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,8 @@ from common.cli import ScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="backups need POSIX")
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/backup_restore.py"
 KILLS = 12
@@ -181,6 +182,7 @@ def test_a_full_disk_leaves_the_old_stores_in_place(shop: Shop) -> None:
 
 def test_a_file_that_may_not_grow_is_one_line_and_nothing_is_left(shop: Shop) -> None:
     """As on a full disk, on every system: the limit of a process for its files."""
+    resource = pytest.importorskip("resource")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     shop.backups.mkdir()
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limit[1]))

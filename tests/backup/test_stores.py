@@ -22,6 +22,8 @@ from stack.model import Store
 if TYPE_CHECKING:
     from backup.snapshot import Snapshot
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="backups need POSIX")
+
 
 def taken(path: Path, folder: Path, kind: str = "sqlite") -> Snapshot:
     """A snapshot into a new folder."""
