@@ -6,7 +6,7 @@ ARGS ?=
 RUNTIME ?=
 
 GATES := $(basename $(notdir $(wildcard scripts/gates/gate[0-9]*.yaml)))
-SESSIONS := smoke proof-pack $(GATES) ledger check-prerequisites validate-config verify-evidence verify pack-verify probe-security fuzz-endpoints check-secrets status up bench \
+SESSIONS := smoke proof-pack $(GATES) ledger check-prerequisites validate-config verify-evidence verify pack-verify probe-security fuzz-endpoints check-secrets backup-restore status up bench \
   dev dev-logs build wheels compare-images test test-unit quick-test test-compose mutation \
   security scan-secrets test-tools schema schema-validate locust-worker ci lint typecheck format lock
 .PHONY: help bootstrap clean clean-all $(SESSIONS)

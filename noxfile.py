@@ -125,6 +125,12 @@ def check_secrets(session: nox.Session) -> None:
     run_script(session, "check_secrets")
 
 
+@nox.session(name="backup-restore", tags=["proof"])
+def backup_restore(session: nox.Session) -> None:
+    """Back up, check and restore stores: `nox -s backup-restore -- verify ARCHIVE` (G4)."""
+    run_script(session, "backup_restore", *(() if session.posargs else ("--help",)))
+
+
 @nox.session(tags=["proof"])
 def ledger(session: nox.Session) -> None:
     """Show how each gate stands, or record what was done: `nox -s ledger -- show --markdown`."""

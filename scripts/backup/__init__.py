@@ -1,0 +1,1 @@
+"""Backups of a system's stores: snapshot, archive, verify, restore, keep (G4)."""
