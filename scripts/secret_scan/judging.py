@@ -127,6 +127,9 @@ def _answers(allowlist: Allowlist, match: Match, context: Context) -> Iterator[b
 
 
 def _is_password(match: Match, context: Context, value: str) -> bool:
+    called = _name_of(match, context.text) if match.rule.id == ASSIGNED else ""
+    if match.rule.id == ASSIGNED and not judge_name(called).is_secret:
+        return False  # the cheapest answer, and the most frequent one
     if is_placeholder(value) or is_reference(value) or is_sentence(value):
         return False
     hidden = decoded(value)
@@ -135,7 +138,7 @@ def _is_password(match: Match, context: Context, value: str) -> bool:
     if is_common(value) or is_identifier(value):
         return False
     if match.rule.id == ASSIGNED:
-        return _is_assigned(match, context, value)
+        return _is_assigned(match, context, value, called)
     name = (
         _NAMED[match.rule.id].match(context.text, match.start) if match.rule.id in _NAMED else None
     )
@@ -151,15 +154,13 @@ def _is_nothing(value: str) -> bool:
     return unsaid or is_common(value) or is_identifier(value)
 
 
-def _is_assigned(match: Match, context: Context, value: str) -> bool:
-    text = context.text
-    called = _name_of(match, text)
-    name = judge_name(called)
+def _is_assigned(match: Match, context: Context, value: str, called: str) -> bool:
+    text, name = context.text, judge_name(called)
     before = text[match.start : match.secret_start].rstrip()
     opening = before.rstrip(b"\"'`\\").rstrip()[-_NAME_BYTES:]
     quoted = before.endswith((b'"', b"'", b"`"))
     shortest = _PASSWORD_SHORTEST if quoted else _UNQUOTED_SHORTEST
-    if not name.is_secret or len(value) < shortest or is_uuid(value) or is_time(value):
+    if len(value) < shortest or is_uuid(value) or is_time(value):
         return False
     if is_common(value, called) or _LOOK_UP.search(opening) or _CLOSED.search(opening):
         return False

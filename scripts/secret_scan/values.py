@@ -156,12 +156,13 @@ def is_hex(value: str) -> bool:
 
 def is_sentence(value: str) -> bool:
     """Whether it is text for people."""
-    beyond = sum(letter > "\x7f" for letter in value)
-    if beyond * 3 > len(value):  # other scripts need no blanks
-        return True
+    if not value.isascii() and sum(letter > "\x7f" for letter in value) * 3 > len(value):
+        return True  # other scripts need no blanks
+    if " " not in value:
+        return False
     marks = sum(not letter.isalnum() and letter != " " for letter in value)
     is_salt = len(value) >= _SALT_LETTERS and marks * 7 > len(value)  # those of WordPress
-    return " " in value and not is_salt
+    return not is_salt
 
 
 def has_classes(value: str, wanted: int) -> bool:
