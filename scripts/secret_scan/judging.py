@@ -16,6 +16,7 @@ from secret_scan.values import (
     is_expression,
     is_hex,
     is_identifier,
+    is_numbered,
     is_placeholder,
     is_reference,
     is_sentence,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from secret_scan.engine import Match
+    from secret_scan.names import Name
     from secret_scan.rules import Allowlist
 
 _NAME_BYTES = 80
@@ -41,6 +43,16 @@ _PASSWORD_HEX, _KEY_HEX = 8, 24
 _STRUCTURE_JUDGED = 80
 _TRANSLATIONS = re.compile(r"(?:^|[/!])(?:locales?|i18n|l10n|lang|translations?)(?:[/.]|$)")
 ASSIGNED = "assigned-secret"
+# Where a name stands whole in its rule's match.
+_NAMED = {
+    "xml-element-password": re.compile(rb"<([\w.:-]+)"),
+    "xml-attribute-pair-password": re.compile(rb"\w+[\"']?\s*[=:]\s*[\"']([\w.:-]+)[\"']"),
+}
+_NAMES_OF_HEADERS = re.compile(r"(?i:authorization|cookie)")
+# "hash(text, key), '5f4d…'": the name and the value belong to different things.
+_CLOSED = re.compile(rb"[)\]][\"'\s]*,$")
+# What asks for a variable or a setting by its name.
+_LOOK_UP = re.compile(rb"(?i:env|environ|environ\.get|variable|config|property|lookup)[(\[]$")
 # Behind the beginning of a key these say that the rest was left out.
 _CUT = (b"...", "…".encode(), b"[...", b"<", b"*")
 
@@ -115,6 +127,9 @@ def _answers(allowlist: Allowlist, match: Match, context: Context) -> Iterator[b
 
 
 def _is_password(match: Match, context: Context, value: str) -> bool:
+    called = _name_of(match, context.text) if match.rule.id == ASSIGNED else ""
+    if match.rule.id == ASSIGNED and not judge_name(called).is_secret:
+        return False  # the cheapest answer, and the most frequent one
     if is_placeholder(value) or is_reference(value) or is_sentence(value):
         return False
     hidden = decoded(value)
@@ -122,7 +137,16 @@ def _is_password(match: Match, context: Context, value: str) -> bool:
         return False
     if is_common(value) or is_identifier(value):
         return False
-    return match.rule.id != ASSIGNED or _is_assigned(match, context, value)
+    if match.rule.id == ASSIGNED:
+        return _is_assigned(match, context, value, called)
+    name = (
+        _NAMED[match.rule.id].match(context.text, match.start) if match.rule.id in _NAMED else None
+    )
+    return name is None or _promises(name[1].decode("latin-1"))
+
+
+def _promises(name: str) -> bool:
+    return judge_name(name).is_secret or _NAMES_OF_HEADERS.search(name) is not None
 
 
 def _is_nothing(value: str) -> bool:
@@ -130,30 +154,38 @@ def _is_nothing(value: str) -> bool:
     return unsaid or is_common(value) or is_identifier(value)
 
 
-def _is_assigned(match: Match, context: Context, value: str) -> bool:
-    text = context.text
-    called = _name_of(match, text)
-    name = judge_name(called)
+def _is_assigned(match: Match, context: Context, value: str, called: str) -> bool:
+    text, name = context.text, judge_name(called)
     before = text[match.start : match.secret_start].rstrip()
+    opening = before.rstrip(b"\"'`\\").rstrip()[-_NAME_BYTES:]
     quoted = before.endswith((b'"', b"'", b"`"))
     shortest = _PASSWORD_SHORTEST if quoted else _UNQUOTED_SHORTEST
-    if not name.is_secret or len(value) < shortest or is_uuid(value) or is_time(value):
+    if len(value) < shortest or is_uuid(value) or is_time(value):
         return False
-    if is_common(value, called):
+    if is_common(value, called) or _LOOK_UP.search(opening) or _CLOSED.search(opening):
         return False
-    random = looks_random(value)
-    is_argument = before.rstrip(b"\"'`\\").rstrip().endswith((b"(", b","))
+    is_argument = opening.endswith((b"(", b","))
     is_bare_code = context.place.is_code and not quoted
     if is_bare_code and text[match.secret_end : match.secret_end + 1] == b"(":
         return False  # a call
     if not name.is_sure or is_argument or is_bare_code:
         is_code = is_bare_code and is_expression(value)
         is_digest = is_argument and is_hex(value)  # "hash('password'), '5f4d…'"
-        is_long = has_classes(value, 2) and len(value) >= _KEY_SHORTEST
-        return random and is_long and not is_code and not is_digest
+        return _is_long_random(value) and not is_code and not is_digest
+    return _fits(name, value, is_translation=context.place.is_translation)
+
+
+def _is_long_random(value: str) -> bool:
+    return looks_random(value) and has_classes(value, 2) and len(value) >= _KEY_SHORTEST
+
+
+def _fits(name: Name, value: str, *, is_translation: bool) -> bool:
+    """Whether the value is one that such a name has."""
+    random = looks_random(value)
     if is_hex(value):
         return random and len(value) >= (_PASSWORD_HEX if name.is_password else _KEY_HEX)
-    return random or (looks_chosen(value) and not context.place.is_translation)
+    is_object = name.is_token and is_numbered(value)
+    return random or (looks_chosen(value) and not is_object and not is_translation)
 
 
 def _name_of(match: Match, text: bytes) -> str:

@@ -23,11 +23,13 @@ class Name:
     Args:
         is_secret: whether its value may be a secret at all.
         is_password: whether people choose such values themselves.
+        is_token: whether machines make such values.
         is_sure: whether the name says so beyond doubt, not only "some key".
     """
 
     is_secret: bool
     is_password: bool = False
+    is_token: bool = False
     is_sure: bool = False
 
 
@@ -53,6 +55,7 @@ def judge_name(text: str) -> Name:
     return Name(
         is_secret=True,
         is_password=_is_password(parts[at]),
+        is_token=parts[at].endswith("token"),
         is_sure=len(behind) <= _MOST_WORDS_BEHIND,
     )
 

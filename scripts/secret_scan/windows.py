@@ -76,7 +76,8 @@ def windows(
             core_end = min(core_end, core_start + left)
             left -= core_end - core_start
         if core_end > core_start:
-            text = bytes(held)
+            # No more than the context: what lies behind it is read with the next window.
+            text = bytes(held[: core_end + BEHIND_BYTES])
             yield Window(text, core_start, core_end, line, text)
         if left == 0:
             return

@@ -60,9 +60,11 @@ def test_a_secret_across_the_edge_of_a_window_is_found_once(shift: int) -> None:
     assert finding.line == 2
 
 
-def test_a_stream_without_line_breaks_is_read_in_bounded_pieces() -> None:
-    pieces = [len(one.text) for one in windows(iter([b"x" * 1000] * 1000))]
-    assert max(pieces) <= CORE_BYTES + 2 * BEHIND_BYTES + 2000
+@pytest.mark.parametrize("chunk", [1000, 256 << 10, 1 << 20])
+def test_a_stream_without_line_breaks_is_read_in_bounded_pieces(chunk: int) -> None:
+    """Also where a chunk is larger than a window: nothing is scanned again and again."""
+    pieces = [len(one.text) for one in windows(iter([b"x" * chunk] * 8))]
+    assert max(pieces) <= CORE_BYTES + 2 * BEHIND_BYTES
 
 
 def test_a_large_file_is_cut_and_its_lines_are_counted_through(tmp_path: Path) -> None:
