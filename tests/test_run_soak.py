@@ -248,7 +248,7 @@ def test_a_system_that_lives_on_makes_an_unobserved_gap(
     port = value["services"][0]["url"].rpartition(":")[2]
     program = value["runtimes"]["process"]["services"]["front"]["command"][1]
     monkeypatch.setenv("SOAKED_URL", value["services"][0]["url"])
-    monkeypatch.setenv("FAKE_KEY", "key-of-the-fake-system")
+    monkeypatch.setenv("FAKE_KEY", "key-of-the-fake-system-in-32-characters")
     with subprocess.Popen([sys.executable, program, port], stdout=subprocess.PIPE) as system:
         try:
             assert system.stdout is not None
@@ -415,7 +415,7 @@ def test_a_masters_port_in_use_is_no_failure_of_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, "t" * 64)
-    monkeypatch.setenv("FAKE_KEY", "key-of-the-fake-system")
+    monkeypatch.setenv("FAKE_KEY", "key-of-the-fake-system-in-32-characters")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, bundle = soak(
